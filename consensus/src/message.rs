@@ -1,0 +1,70 @@
+//! What validators (and full nodes) say to one another, and how a node answers requests from what it has stored.
+
+use crate::commit::Commit;
+use crate::vertex::{Round, SignedHeader, Vertex, VertexRef};
+use borsh::{BorshDeserialize, BorshSerialize};
+use farthing_core::codec;
+
+/// The most references in one fetch, and vertices in its answer.
+pub const FETCH_VERTICES_MAX: usize = 32;
+
+/// The most commits in one answer.
+pub const FETCH_COMMITS_MAX: usize = 64;
+
+/// The most vote headers in one answer: one an author.
+pub const VOTES_MAX: usize = farthing_core::genesis::VALIDATORS_MAX;
+
+/// A message on a stream between two nodes. The frame around it bounds its bytes ([`Message::bytes_max`]).
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub enum Message {
+    /// One of the sender's own vertices, pushed to those that subscribed.
+    Vertex(Vertex),
+    /// Asks for the receiver's own vertices from this round on, the stored ones and then each new one.
+    Subscribe {
+        /// The first round wanted.
+        from_round: Round,
+    },
+    /// Asks for vertices by reference. The answer is [`Message::Vertices`] with those that the receiver has.
+    FetchVertices {
+        /// At most [`FETCH_VERTICES_MAX`].
+        #[borsh(deserialize_with = "read_refs")]
+        refs: Vec<VertexRef>,
+    },
+    /// Answers [`Message::FetchVertices`]; what is missing in it the sender does not have, or did not fit the bound of bytes.
+    Vertices {
+        /// At most [`FETCH_VERTICES_MAX`].
+        #[borsh(deserialize_with = "read_vertices")]
+        vertices: Vec<Vertex>,
+    },
+    /// Asks for commits from an index on. The answer is [`Message::Commits`].
+    FetchCommits {
+        /// The first index wanted, at least 1.
+        from_index: u64,
+    },
+    /// Answers [`Message::FetchCommits`]: consecutive commits, and headers whose `commit_vote` vouches for them. Empty if the sender does
+    /// not have the first one asked for.
+    Commits {
+        /// At most [`FETCH_COMMITS_MAX`].
+        #[borsh(deserialize_with = "read_commits")]
+        commits: Vec<Commit>,
+        /// For each author at most one: its signed vote for the highest commit among `commits`.
+        #[borsh(deserialize_with = "read_votes")]
+        votes: Vec<SignedHeader>,
+    },
+}
+
+fn read_refs<R: std::io::Read>(reader: &mut R) -> std::io::Result<Vec<VertexRef>> {
+    codec::bounded_vec(reader, 1, FETCH_VERTICES_MAX)
+}
+
+fn read_vertices<R: std::io::Read>(reader: &mut R) -> std::io::Result<Vec<Vertex>> {
+    codec::bounded_vec(reader, 0, FETCH_VERTICES_MAX)
+}
+
+fn read_commits<R: std::io::Read>(reader: &mut R) -> std::io::Result<Vec<Commit>> {
+    codec::bounded_vec(reader, 0, FETCH_COMMITS_MAX)
+}
+
+fn read_votes<R: std::io::Read>(reader: &mut R) -> std::io::Result<Vec<SignedHeader>> {
+    codec::bounded_vec(reader, 0, VOTES_MAX)
+}

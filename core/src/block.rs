@@ -1,0 +1,101 @@
+//! Blocks: what the ledger makes of commits.
+//!
+//! Block 0 stands for the genesis document. Every later block comes from one commit with transactions (or, once a second of
+//! commit time at most, from an empty one that publishes a changed state root), and names its predecessor by hash.
+
+use crate::codec;
+use crate::hash::{ChainHash, Digest};
+use crate::transaction::TransactionId;
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+
+/// What identifies a block, and what validators attest.
+pub type BlockHash = Digest;
+
+/// The header of a block.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct BlockHeader {
+    /// The network.
+    pub chain: ChainHash,
+    /// The epoch of the commit.
+    pub epoch: u64,
+    /// Blocks before this one; the genesis block has height 0.
+    pub height: u64,
+    /// The hash of the block before; zero for the genesis block.
+    pub previous: BlockHash,
+    /// The index of the commit that made this block; 0 for the genesis block.
+    pub commit_index: u64,
+    /// The digest of that commit; zero for the genesis block.
+    pub commit_digest: Digest,
+    /// The commit's timestamp in milliseconds since the Unix epoch. It never falls.
+    pub timestamp_ms: u64,
+    /// The Merkle root over `hash(id ‖ result)` of the block's transactions, in order.
+    pub transactions_root: Digest,
+    /// The state root **before** this block's transactions, in the first block of each second.
+    pub state_root: Option<Digest>,
+    /// How many transactions the block holds, executed and rejected ones.
+    pub transaction_count: u32,
+}
+
+impl BlockHeader {
+    /// The block's hash.
+    pub fn hash(&self) -> BlockHash {
+        Digest::of("block/v1", &[&codec::encode(self)])
+    }
+}
+
+/// What became of a transaction in a block.
+///
+/// Where several apply, the one with the lowest number other than 0 is given. Codes are never used again for anything else.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum ResultCode {
+    /// Everything was done.
+    Executed = 0,
+    /// The outputs add up to more than 2^64 − 1 mites.
+    AmountOverflow = 1,
+    /// The sender's balance is less than the outputs' total.
+    InsufficientBalance = 2,
+    /// An output without `open` pays an address that has no account.
+    NoSuchAccount = 3,
+    /// The sender cannot lock the reserve of an account that an output opens.
+    InsufficientReserve = 4,
+}
+
+impl ResultCode {
+    /// Whether the transaction did what it says; otherwise it consumed its nonce and did nothing else.
+    pub fn is_executed(self) -> bool {
+        self == ResultCode::Executed
+    }
+}
+
+/// Why a transaction was left out of its block. It consumed nothing, and may come again.
+///
+/// Where several apply, the first in this order is given.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DropReason {
+    /// The sender has no account.
+    UnknownSender,
+    /// The commit's timestamp is past `valid_until_ms`.
+    Expired,
+    /// `valid_until_ms` lies too far ahead of the commit's timestamp.
+    ValidTooLong,
+    /// The nonce was used before, or is too far below the highest one used to tell.
+    NonceUsed,
+    /// The nonce is zero or too far above the highest one used.
+    NonceTooHigh,
+}
+
+/// A transaction's place in a block and what became of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct TransactionResult {
+    /// The transaction.
+    pub id: TransactionId,
+    /// What became of it.
+    pub code: ResultCode,
+}

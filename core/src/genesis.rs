@@ -1,0 +1,226 @@
+//! The genesis document: what a network starts from, and what everybody on it must agree on.
+//!
+//! It is JSON for people. Its canonical form is the borsh encoding of what it says, whose hash is the network's [`ChainHash`]:
+//! white space and the order of JSON fields do not matter, everything else does.
+
+use crate::address::{Address, AddressError, AddressPrefix};
+use crate::amount::Amount;
+use crate::codec;
+use crate::hash::{ChainHash, Digest};
+use crate::keys::PublicKey;
+use borsh::BorshSerialize;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// The most validators a committee may have.
+pub const VALIDATORS_MAX: usize = 128;
+
+/// The most accounts that a genesis document may open.
+pub const GENESIS_ACCOUNTS_MAX: usize = 10_000_000;
+
+/// A validated genesis document.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize)]
+pub struct Genesis {
+    network: String,
+    prefix: String,
+    timestamp_ms: u64,
+    parameters: Parameters,
+    validators: Vec<Validator>,
+    accounts: Vec<(Address, Amount)>,
+    #[borsh(skip)]
+    parsed_prefix: Option<AddressPrefix>,
+}
+
+/// Constants of a network that all its validators share.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, BorshSerialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Parameters {
+    /// Locked of the opener's balance while an account exists.
+    pub account_reserve: Amount,
+    /// How far ahead of a commit's timestamp a transaction's `valid_until_ms` may lie, in milliseconds.
+    pub validity_max_ms: u64,
+}
+
+impl Default for Parameters {
+    fn default() -> Parameters {
+        Parameters { account_reserve: Amount::from_mites(crate::amount::MITES_PER_FAR), validity_max_ms: 3_600_000 }
+    }
+}
+
+/// One member of the committee. Its index in the document is its author number in consensus.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, BorshSerialize)]
+#[serde(deny_unknown_fields)]
+pub struct Validator {
+    /// What people call it: 1 to 64 printable characters.
+    pub name: String,
+    /// The key that signs vertices and attestations.
+    pub public_key: PublicKey,
+    /// The key of its libp2p identity, from which the peer id follows.
+    pub network_key: PublicKey,
+}
+
+/// What is wrong with a genesis document.
+#[derive(Debug, thiserror::Error)]
+pub enum GenesisError {
+    /// Not JSON of the right form.
+    #[error("the genesis document does not parse: {0}")]
+    Json(#[from] serde_json::Error),
+    /// An address or the prefix is wrong.
+    #[error("the genesis document has a bad address: {0}")]
+    Address(#[from] AddressError),
+    /// It contradicts itself or breaks a bound.
+    #[error("the genesis document is not valid: {0}")]
+    Invalid(String),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    network: String,
+    address_prefix: AddressPrefix,
+    timestamp_ms: u64,
+    #[serde(default)]
+    parameters: Parameters,
+    validators: Vec<Validator>,
+    accounts: Vec<DocumentAccount>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DocumentAccount {
+    address: String,
+    balance: Amount,
+}
+
+impl Genesis {
+    /// A genesis document from its parts.
+    ///
+    /// # Errors
+    /// [`GenesisError::Invalid`] says which rule it breaks.
+    pub fn new(
+        network: &str,
+        prefix: &AddressPrefix,
+        timestamp_ms: u64,
+        parameters: Parameters,
+        validators: Vec<Validator>,
+        accounts: Vec<(Address, Amount)>,
+    ) -> Result<Genesis, GenesisError> {
+        let genesis = Genesis {
+            network: network.into(),
+            prefix: prefix.to_string(),
+            timestamp_ms,
+            parameters,
+            validators,
+            accounts,
+            parsed_prefix: Some(prefix.clone()),
+        };
+        genesis.validate().map_err(GenesisError::Invalid)?;
+        Ok(genesis)
+    }
+
+    /// Parses and validates the JSON form.
+    ///
+    /// # Errors
+    /// [`GenesisError`] says what to mend.
+    pub fn from_json(json: &str) -> Result<Genesis, GenesisError> {
+        let document: Document = serde_json::from_str(json)?;
+        let accounts = document
+            .accounts
+            .into_iter()
+            .map(|account| Ok((Address::decode(&account.address, &document.address_prefix)?, account.balance)))
+            .collect::<Result<Vec<_>, AddressError>>()?;
+        Genesis::new(
+            &document.network,
+            &document.address_prefix,
+            document.timestamp_ms,
+            document.parameters,
+            document.validators,
+            accounts,
+        )
+    }
+
+    /// The JSON form, for people and files.
+    pub fn to_json(&self) -> String {
+        let document = Document {
+            network: self.network.clone(),
+            address_prefix: self.prefix().clone(),
+            timestamp_ms: self.timestamp_ms,
+            parameters: self.parameters.clone(),
+            validators: self.validators.clone(),
+            accounts: self
+                .accounts
+                .iter()
+                .map(|(address, balance)| DocumentAccount { address: address.encode(self.prefix()), balance: *balance })
+                .collect(),
+        };
+        serde_json::to_string_pretty(&document).expect("a genesis document is plain data")
+    }
+
+    /// The hash that identifies the network.
+    pub fn chain_hash(&self) -> ChainHash {
+        Digest::of("chain/v1", &[&codec::encode(self)])
+    }
+
+    /// The network's name.
+    pub fn network(&self) -> &str {
+        &self.network
+    }
+
+    /// What the network's addresses start with.
+    pub fn prefix(&self) -> &AddressPrefix {
+        self.parsed_prefix.as_ref().expect("set by the constructor")
+    }
+
+    /// When the network starts, in milliseconds since the Unix epoch: the timestamp of block 0.
+    pub fn timestamp_ms(&self) -> u64 {
+        self.timestamp_ms
+    }
+
+    /// The constants.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The committee of epoch 0, in author order.
+    pub fn validators(&self) -> &[Validator] {
+        &self.validators
+    }
+
+    /// The first accounts with their balances, in slot order.
+    pub fn accounts(&self) -> &[(Address, Amount)] {
+        &self.accounts
+    }
+
+    /// All the money there is and will be: the genesis balances. Genesis accounts lock no reserve.
+    pub fn supply(&self) -> Amount {
+        Amount::checked_sum(self.accounts.iter().map(|(_, balance)| *balance)).expect("validated")
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        let check = |holds: bool, message: &str| if holds { Ok(()) } else { Err(message.to_string()) };
+        let printable =
+            |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+        check(printable(&self.network), "\"network\" must be 1 to 64 printable ASCII characters")?;
+        check(!self.validators.is_empty(), "there must be at least one validator")?;
+        check(self.validators.len() <= VALIDATORS_MAX, "there may be at most 128 validators")?;
+        check(self.accounts.len() <= GENESIS_ACCOUNTS_MAX, "there may be at most 10,000,000 accounts")?;
+        check(
+            (1_000..=86_400_000).contains(&self.parameters.validity_max_ms),
+            "\"validity_max_ms\" must be 1000 to 86400000",
+        )?;
+        let (mut keys, mut names) = (BTreeSet::new(), BTreeSet::new());
+        for validator in &self.validators {
+            check(printable(&validator.name), "a validator's \"name\" must be 1 to 64 printable ASCII characters")?;
+            check(names.insert(&validator.name), "two validators have the same name")?;
+            check(keys.insert(validator.public_key), "a key stands twice among the validators")?;
+            check(keys.insert(validator.network_key), "a key stands twice among the validators")?;
+        }
+        let mut addresses = BTreeSet::new();
+        for (address, balance) in &self.accounts {
+            check(addresses.insert(address), &format!("the account {} stands twice", address.encode(self.prefix())))?;
+            check(!balance.is_zero(), &format!("the account {} has nothing", address.encode(self.prefix())))?;
+        }
+        let supply = Amount::checked_sum(self.accounts.iter().map(|(_, balance)| *balance));
+        check(supply.is_some(), "the balances add up to more than 2^64 - 1 mites")
+    }
+}

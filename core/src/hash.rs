@@ -1,0 +1,95 @@
+//! 32-byte BLAKE3 digests with domain separation.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use std::fmt;
+
+/// A BLAKE3 digest. Ordered bytewise; written and parsed as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, BorshSerialize, BorshDeserialize)]
+pub struct Digest(pub [u8; 32]);
+
+/// The digest that identifies a ledger: the hash of its genesis document.
+pub type ChainHash = Digest;
+
+impl Digest {
+    /// All zero bytes: "nothing", for instance what comes before the first block.
+    pub const ZERO: Digest = Digest([0; 32]);
+
+    /// `blake3(domain ‖ part ‖ part ‖ …)`.
+    ///
+    /// A domain must not be the prefix of another one: ours all end in a version (`"vertex/v1"`), except `"genesis"`.
+    /// Parts must have a fixed length or be self-delimiting.
+    pub fn of(domain: &str, parts: &[&[u8]]) -> Digest {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(domain.as_bytes());
+        for part in parts {
+            hasher.update(part);
+        }
+        Digest(*hasher.finalize().as_bytes())
+    }
+
+    /// Plain `blake3(bytes)`, for content that only ever stands in one place.
+    pub fn of_bytes(bytes: &[u8]) -> Digest {
+        Digest(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// The 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(&self.0[..6]))
+    }
+}
+
+impl std::str::FromStr for Digest {
+    type Err = HexError;
+
+    fn from_str(text: &str) -> Result<Digest, HexError> {
+        parse_hex(text).map(Digest)
+    }
+}
+
+/// A text that is not the hexadecimal form of a fixed number of bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected} hexadecimal digits, got {text:?}")]
+pub struct HexError {
+    expected: usize,
+    text: String,
+}
+
+/// Parses exactly `2 * N` hexadecimal digits.
+pub(crate) fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], HexError> {
+    let mut bytes = [0; N];
+    hex::decode_to_slice(text, &mut bytes)
+        .map_err(|_| HexError { expected: 2 * N, text: text.chars().take(2 * N + 8).collect() })?;
+    Ok(bytes)
+}
+
+macro_rules! serde_as_text {
+    ($type:ty) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str> as serde::Deserialize<'de>>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(crate) use serde_as_text;
+
+serde_as_text!(Digest);
