@@ -1,0 +1,208 @@
+//! What a node keeps on disk, and the one trait through which it is read and written.
+//!
+//! The replica writes [`Batch`]es, each atomic, in one order; a synced batch makes itself and every batch before it durable.
+//! [`rocks::RocksStorage`] is the real thing, [`memory::MemoryStorage`] that of the simulator; one test suite runs over both.
+//!
+//! A payload is stored once, in its vertex: a block refers to it. Account state is written at flush points only, and rebuilt by
+//! replaying the blocks since the last one.
+
+pub mod memory;
+pub mod rocks;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use farthing_consensus::commit::Commit;
+use farthing_consensus::vertex::{VerifiedVertex, VertexRef};
+use farthing_core::address::Address;
+use farthing_core::amount::Amount;
+use farthing_core::block::{BlockHeader, ResultCode};
+use farthing_core::certificate::CertificateAttestation;
+use farthing_core::execution::StateFlush;
+use farthing_core::state::SlotRecord;
+use farthing_core::transaction::TransactionId;
+
+/// A block as it is stored: everything but the payloads, which are in its vertices.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct BlockRecord {
+    /// The header.
+    pub header: BlockHeader,
+    /// The vertices of the commit whose payload is not empty, in order.
+    pub payloads: Vec<PayloadRecord>,
+    /// The block's transactions, in order.
+    pub entries: Vec<BlockEntry>,
+}
+
+/// A vertex whose payload a block executed, or passed over as void.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct PayloadRecord {
+    /// The vertex.
+    pub vertex: VertexRef,
+    /// Whether the payload was void: malformed, or with a bad signature.
+    pub void: bool,
+}
+
+/// A transaction of a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct BlockEntry {
+    /// Which of [`BlockRecord::payloads`] holds it.
+    pub payload: u16,
+    /// Its place in that payload.
+    pub place: u32,
+    /// Its id.
+    pub id: TransactionId,
+    /// What became of it.
+    pub code: ResultCode,
+}
+
+/// Where a transaction stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct TransactionPosition {
+    /// The block's height.
+    pub height: u64,
+    /// The place in [`BlockRecord::entries`].
+    pub position: u32,
+}
+
+/// Which way money went, seen from the account whose history it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub enum Direction {
+    /// Paid by the account.
+    Out,
+    /// Received by the account.
+    In,
+}
+
+/// One line of an account's history. Stored whole, so that it outlives the block's body.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct HistoryRecord {
+    /// The account.
+    pub account: Address,
+    /// The block's height.
+    pub height: u64,
+    /// The transaction's place in the block.
+    pub position: u32,
+    /// Orders the lines of one transaction of one account: 0 for `Out`, 1 + the output's number for `In`.
+    pub line: u32,
+    /// The transaction.
+    pub id: TransactionId,
+    /// What became of it.
+    pub code: ResultCode,
+    /// In or out.
+    pub direction: Direction,
+    /// The payer, or the payee of the first output.
+    pub counterparty: Address,
+    /// The output's amount, or for `Out` the total of all outputs (nothing if that overflows).
+    pub amount: Amount,
+    /// The output's reference (for `Out` the first one's).
+    pub reference: Option<[u8; 32]>,
+    /// How many outputs the transaction has.
+    pub output_count: u32,
+    /// The block's timestamp in milliseconds since the Unix epoch.
+    pub timestamp_ms: u64,
+}
+
+/// The place of a history line within an account's history; later lines are greater.
+pub type HistoryCursor = (u64, u32, u32);
+
+/// One atomic write.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Accepted vertices, to be found by reference and by round.
+    pub vertices: Vec<VerifiedVertex>,
+    /// Commits, to be found by index.
+    pub commits: Vec<Commit>,
+    /// The signing state: what this validator signed last. Only ever moves up.
+    pub last_signed: Option<VertexRef>,
+    /// A block with its index entries (id → position, history), found by height.
+    pub block: Option<(BlockRecord, Vec<HistoryRecord>)>,
+    /// A certificate for the block at a height: attestations of exactly that block.
+    pub certificates: Vec<(u64, Vec<CertificateAttestation>)>,
+    /// The slots that changed since the last flush, with the point they belong to.
+    pub flush: Option<StateFlush>,
+    /// Equivocations seen, as encoded pairs of signed headers, by (round, author).
+    pub evidence: Vec<(u64, u16, Vec<u8>)>,
+}
+
+/// How much is kept; see [`Storage::prune`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Retention {
+    /// Commits behind the newest whose vertices (empty ones too) and commits are kept for peers. At least 600.
+    pub commits: u64,
+    /// Blocks behind the newest whose bodies (payloads) are kept. Headers and certificates are kept for ever.
+    pub blocks: u64,
+    /// The index of ids reaches back at least this far before the newest block's timestamp, in milliseconds.
+    pub transactions_ms: u64,
+}
+
+/// A failed read or write, or stored bytes that do not decode. None of them can be gone on from: the node stops.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The database said no.
+    #[error("the database failed: {0}")]
+    Database(String),
+    /// Stored data is damaged.
+    #[error("the database is damaged: {0}")]
+    Damaged(String),
+    /// Another process has the data directory.
+    #[error("{0} is in use by another process: stop it, or give another data directory")]
+    Locked(String),
+    /// The data directory belongs to another network, or to another version's format.
+    #[error("{0}")]
+    Foreign(String),
+}
+
+/// Storage of one node. All methods may be called from any thread; batches must come from one.
+pub trait Storage: Send + Sync + 'static {
+    /// Writes a batch. With `sync`, returns only once it and all before it are durable.
+    ///
+    /// # Errors
+    /// After an error nothing may be assumed about the batch: stop the process.
+    fn apply(&self, batch: &Batch, sync: bool) -> Result<(), StorageError>;
+
+    /// What this validator signed last, `None` for "nothing signed"; the outer `None` if the signing state is missing altogether.
+    fn signing_state(&self) -> Result<Option<Option<VertexRef>>, StorageError>;
+
+    /// Writes the signing state "nothing signed", synced. Only for key generation (`farthing-node init`).
+    fn initialize_signing_state(&self) -> Result<(), StorageError>;
+
+    /// A vertex.
+    fn vertex(&self, reference: &VertexRef) -> Result<Option<VerifiedVertex>, StorageError>;
+
+    /// The stored vertices of rounds `from..=to`, ascending by reference, at most `limit`.
+    fn vertices(&self, from: u64, to: u64, limit: usize) -> Result<Vec<VerifiedVertex>, StorageError>;
+
+    /// The commit with this index.
+    fn commit(&self, index: u64) -> Result<Option<Commit>, StorageError>;
+
+    /// Index of the newest stored commit; 0 if there is none.
+    fn newest_commit(&self) -> Result<u64, StorageError>;
+
+    /// The block at this height (1 or more).
+    fn block(&self, height: u64) -> Result<Option<BlockRecord>, StorageError>;
+
+    /// The header of the block at this height, also of one whose body is pruned.
+    fn header(&self, height: u64) -> Result<Option<BlockHeader>, StorageError>;
+
+    /// Height of the newest stored block; 0 if there is none.
+    fn newest_block(&self) -> Result<u64, StorageError>;
+
+    /// The attestations stored for the block at this height.
+    fn certificate(&self, height: u64) -> Result<Option<Vec<CertificateAttestation>>, StorageError>;
+
+    /// Where a transaction stands.
+    fn transaction(&self, id: &TransactionId) -> Result<Option<TransactionPosition>, StorageError>;
+
+    /// An account's history, newest first, strictly before `before` if given, at most `limit` lines.
+    fn history(
+        &self,
+        account: &Address,
+        before: Option<HistoryCursor>,
+        limit: usize,
+    ) -> Result<Vec<HistoryRecord>, StorageError>;
+
+    /// The newest flush point and all slots as of it; `None` before the first flush.
+    fn state(&self) -> Result<Option<(farthing_core::execution::FlushPoint, Vec<SlotRecord>)>, StorageError>;
+
+    /// Removes what `retention` does not keep, a bounded amount of work a call. What is needed to rebuild state from the
+    /// newest flush point (its commits, blocks and payloads) is never removed. Returns whether there may be more to do.
+    fn prune(&self, retention: &Retention) -> Result<bool, StorageError>;
+}
