@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 /// What identifies a block, and what validators attest.
 pub type BlockHash = Digest;
 
+/// The most bytes that an encoded header takes.
+pub const HEADER_BYTES_MAX: usize = 32 + 8 + 8 + 32 + 8 + 32 + 8 + 32 + 33 + 4;
+
 /// The header of a block.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub struct BlockHeader {

@@ -5,16 +5,20 @@
 //! the size of the committee, and a wallet needs to know nothing of consensus to check it.
 
 use crate::block::{BlockHash, BlockHeader};
-use crate::genesis::Genesis;
+use crate::codec;
+use crate::genesis::{Genesis, VALIDATORS_MAX};
 use crate::hash::{ChainHash, Digest};
 use crate::keys::{PublicKey, SecretKey, Signature};
 use crate::signature;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 
 /// The most headers that may link a block to its attested descendants.
 pub const LINKS_MAX: usize = 64;
+
+/// The most bytes that an encoded block header and its certificate take together.
+pub const CERTIFIED_HEADER_BYTES_MAX: usize =
+    (1 + LINKS_MAX) * crate::block::HEADER_BYTES_MAX + 4 + 4 + VALIDATORS_MAX * (2 + 8 + 64);
 
 /// One validator's word that the block at `height` is `block`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
@@ -48,8 +52,10 @@ impl Attestation {
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 pub struct Certificate {
     /// The headers right after the certified block, ascending without gaps, as far as attestations need them; at most [`LINKS_MAX`].
+    #[borsh(deserialize_with = "read_links")]
     pub links: Vec<BlockHeader>,
-    /// The attestations of at least a quorum, ascending by validator.
+    /// The attestations of at least a quorum, strictly ascending by validator.
+    #[borsh(deserialize_with = "read_attestations")]
     pub attestations: Vec<CertificateAttestation>,
 }
 
@@ -78,7 +84,7 @@ pub enum CertificateError {
     /// The links do not follow one another.
     #[error("the headers in the certificate do not link to the block")]
     BrokenLink,
-    /// More links or attestations than allowed, or attestations out of order.
+    /// More links or attestations than allowed, attestations out of order, or links that none of them needs.
     #[error("the certificate is malformed: {0}")]
     Malformed(&'static str),
     /// Fewer good attestations than a quorum.
@@ -107,6 +113,9 @@ pub const fn quorum(n: usize) -> usize {
 impl Certificate {
     /// Checks that a quorum of the genesis document's validators attests `header`. Needs nothing else, no network either.
     ///
+    /// Everything in the certificate must bear weight: every attestation is checked, and the last link is attested. So nobody can
+    /// put something into a good certificate that nobody vouches for.
+    ///
     /// # Errors
     /// [`CertificateError`] says what is missing. One bad signature is enough to refuse: an honest node includes none.
     pub fn verify(&self, header: &BlockHeader, genesis: &Genesis) -> Result<(), CertificateError> {
@@ -122,7 +131,13 @@ impl Certificate {
             return Err(CertificateError::Malformed("more attestations than validators"));
         }
         let hashes = self.linked_hashes(header)?;
-        let mut signers = BTreeSet::new();
+        if !self.attestations.is_sorted_by(|a, b| a.validator < b.validator) {
+            return Err(CertificateError::Malformed("the attestations do not ascend by validator"));
+        }
+        let highest = self.attestations.iter().map(|attestation| attestation.height).max().unwrap_or(header.height);
+        if highest != header.height.saturating_add(self.links.len() as u64) {
+            return Err(CertificateError::Malformed("the last link is not attested"));
+        }
         for attestation in &self.attestations {
             let validator = validators
                 .get(usize::from(attestation.validator))
@@ -135,11 +150,10 @@ impl Certificate {
             let digest = attestation_digest(&chain, attestation.height, block);
             signature::verify(&validator.public_key, &attestation.signature, &digest)
                 .map_err(|_| CertificateError::BadSignature(attestation.validator))?;
-            signers.insert(attestation.validator);
         }
         let quorum = quorum(validators.len());
-        if signers.len() < quorum {
-            return Err(CertificateError::NoQuorum { found: signers.len(), quorum });
+        if self.attestations.len() < quorum {
+            return Err(CertificateError::NoQuorum { found: self.attestations.len(), quorum });
         }
         Ok(())
     }
@@ -160,4 +174,12 @@ impl Certificate {
         }
         Ok(hashes)
     }
+}
+
+fn read_links<R: std::io::Read>(reader: &mut R) -> std::io::Result<Vec<BlockHeader>> {
+    codec::bounded_vec(reader, 0, LINKS_MAX)
+}
+
+fn read_attestations<R: std::io::Read>(reader: &mut R) -> std::io::Result<Vec<CertificateAttestation>> {
+    codec::bounded_vec(reader, 0, VALIDATORS_MAX)
 }

@@ -62,3 +62,22 @@ pub fn bounded_vec<T: BorshDeserialize, R: Read>(reader: &mut R, min: usize, max
 pub fn malformed(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidData, message.into())
 }
+
+/// For `#[serde(with = "codec::hex")]`: a value as the hexadecimal digits of its encoding, at most as long as a signed
+/// transaction, the longest of the values that are shown so.
+pub(crate) mod hex {
+    use super::{BorshDeserialize, BorshSerialize};
+    use crate::transaction::SIGNED_TRANSACTION_BYTES_MAX;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+    use std::borrow::Cow;
+
+    pub(crate) fn serialize<T: BorshSerialize, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&::hex::encode(super::encode(value)))
+    }
+
+    pub(crate) fn deserialize<'de, T: BorshDeserialize, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+        let text = <Cow<'de, str> as Deserialize>::deserialize(deserializer)?;
+        let bytes = ::hex::decode(&*text).map_err(D::Error::custom)?;
+        super::decode(&bytes, SIGNED_TRANSACTION_BYTES_MAX).map_err(D::Error::custom)
+    }
+}

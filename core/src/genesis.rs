@@ -18,6 +18,9 @@ pub const VALIDATORS_MAX: usize = 128;
 /// The most accounts that a genesis document may open.
 pub const GENESIS_ACCOUNTS_MAX: usize = 10_000_000;
 
+/// The most accounts that a network's supply and reserve may allow: slots are numbered in 32 bits, and one is the globals'.
+pub const ACCOUNTS_MAX: u64 = u32::MAX as u64 - 1;
+
 /// A validated genesis document.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize)]
 pub struct Genesis {
@@ -35,7 +38,8 @@ pub struct Genesis {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, BorshSerialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parameters {
-    /// Locked of the opener's balance while an account exists.
+    /// Locked of the opener's balance while an account exists. With the supply it bounds the number of accounts, for which a
+    /// genesis document must leave no more than [`ACCOUNTS_MAX`].
     pub account_reserve: Amount,
     /// How far ahead of a commit's timestamp a transaction's `valid_until_ms` may lie, in milliseconds.
     pub validity_max_ms: u64,
@@ -221,6 +225,12 @@ impl Genesis {
             check(!balance.is_zero(), &format!("the account {} has nothing", address.encode(self.prefix())))?;
         }
         let supply = Amount::checked_sum(self.accounts.iter().map(|(_, balance)| *balance));
-        check(supply.is_some(), "the balances add up to more than 2^64 - 1 mites")
+        let supply = supply.ok_or("the balances add up to more than 2^64 - 1 mites")?;
+        let opened_max = supply.mites().checked_div(self.parameters.account_reserve.mites());
+        let accounts_max = opened_max.and_then(|opened| opened.checked_add(self.accounts.len() as u64));
+        check(
+            accounts_max.is_some_and(|accounts| accounts <= ACCOUNTS_MAX),
+            "the supply allows more than 4,294,967,294 accounts: raise \"account_reserve\"",
+        )
     }
 }

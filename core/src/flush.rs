@@ -1,0 +1,185 @@
+//! Keeping the state on disk: flushes, and restoring a ledger from them.
+//!
+//! A flush is taken at a rooted state, that is one whose state root is published or is about to be by the commit at hand. It names
+//! the point in the chain it belongs to ([`FlushPoint`]) and holds the slots changed since the flush before, so that
+//! storage, writing each flush as one atomic batch, always holds one whole state that its point's root proves. A ledger restored
+//! from it continues with commit `commit_index + 1` and makes exactly the blocks that it would have made without a restart.
+//!
+//! The first flush holds all slots; before it, a ledger starts from its genesis document.
+
+use crate::account::Account;
+use crate::address::Address;
+use crate::block::BlockHeader;
+use crate::codec::{self, CodecError};
+use crate::execution::Ledger;
+use crate::genesis::Genesis;
+use crate::hash::Digest;
+use crate::state::{GLOBALS_SLOT, SLOT_BYTES_MAX, SlotRecord, SlotValue, State};
+use crate::state_tree::StateTree;
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// How much commit time lies between two flushes unless somebody decides otherwise.
+pub const FLUSH_INTERVAL_MS_DEFAULT: u64 = 5_000;
+
+/// The point in the chain that a flushed state belongs to, and all that is needed, besides the slots, to go on from it.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct FlushPoint {
+    /// The newest block contained in the state.
+    pub header: BlockHeader,
+    /// The newest commit contained in the state; it may come after that block's.
+    pub commit_index: u64,
+    /// That commit's time in milliseconds since the Unix epoch.
+    pub timestamp_ms: u64,
+    /// The root of the state.
+    pub state_root: Digest,
+}
+
+/// What to write to disk, in one atomic batch, and after the blocks up to the point are durable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StateFlush {
+    /// The point, which replaces the one of the flush before.
+    pub point: FlushPoint,
+    /// The slots changed since the flush before, ascending; each replaces what was stored for it. Empty if only the point moved.
+    pub slots: Vec<SlotRecord>,
+}
+
+/// Why a ledger cannot be restored from what is stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// The stored state belongs to another network.
+    #[error(
+        "the stored state belongs to the network {found}, the genesis document to {expected}: use another data directory"
+    )]
+    OtherChain {
+        /// The hash of the genesis document.
+        expected: Digest,
+        /// The chain hash in the stored point.
+        found: Digest,
+    },
+    /// The slots are not all there, in ascending order and without gaps.
+    #[error("the stored state is damaged: slot {found} stands where slot {expected} should")]
+    SlotOrder {
+        /// The slot that must come next.
+        expected: u32,
+        /// The slot that came.
+        found: u32,
+    },
+    /// A slot that does not decode.
+    #[error("the stored state is damaged: slot {slot}: {error}")]
+    Slot {
+        /// The slot.
+        slot: u32,
+        /// What is wrong with its bytes.
+        error: CodecError,
+    },
+    /// Something that contradicts the rest.
+    #[error("the stored state is damaged: {0}")]
+    Inconsistent(&'static str),
+    /// The slots are not those of the point's state root.
+    #[error("the stored state is damaged: its root is {found}, expected {expected}")]
+    StateRoot {
+        /// The root of the stored point.
+        expected: Digest,
+        /// The root of the stored slots.
+        found: Digest,
+    },
+}
+
+impl FlushPoint {
+    /// The height of the newest block contained in the state.
+    pub fn height(&self) -> u64 {
+        self.header.height
+    }
+}
+
+impl Ledger {
+    /// Sets how much commit time lies at least between two flushes; with 0 every rooted state is flushed. It is a local choice and
+    /// changes no block.
+    pub fn set_flush_interval_ms(&mut self, interval_ms: u64) {
+        self.flush_interval_ms = interval_ms;
+    }
+
+    /// The ledger at a flushed point, from all the slots stored, in ascending order. Their content is checked against the supply of
+    /// the genesis document and against the state root of the point, which must come from a trusted place: the node's own disk,
+    /// or a certified block.
+    ///
+    /// # Errors
+    /// [`RestoreError`] says how the stored state is damaged.
+    pub fn restore(
+        genesis: &Genesis,
+        point: FlushPoint,
+        slots: impl IntoIterator<Item = SlotRecord>,
+    ) -> Result<Ledger, RestoreError> {
+        let chain = genesis.chain_hash();
+        if point.header.chain != chain {
+            return Err(RestoreError::OtherChain { expected: chain, found: point.header.chain });
+        }
+        if point.commit_index < point.header.commit_index || point.timestamp_ms < point.header.timestamp_ms {
+            return Err(RestoreError::Inconsistent("its point lies before its block"));
+        }
+        let state = read_state(genesis, slots)?;
+        let tree = StateTree::new(&state);
+        if tree.root() != point.state_root {
+            return Err(RestoreError::StateRoot { expected: point.state_root, found: tree.root() });
+        }
+        // A block without transactions publishes the root of the state that it leaves behind.
+        let unchanged = point.header.transaction_count == 0;
+        if unchanged && point.header.state_root != Some(point.state_root) {
+            return Err(RestoreError::Inconsistent("its block carries another state root than its point"));
+        }
+        Ok(Ledger {
+            chain,
+            parameters: genesis.parameters().clone(),
+            state,
+            tree,
+            newest_hash: point.header.hash(),
+            commit_index: point.commit_index,
+            timestamp_ms: point.timestamp_ms,
+            rooted: (unchanged && point.header.height > 0).then(|| point.header.clone()),
+            flushed_ms: point.timestamp_ms,
+            flush_interval_ms: FLUSH_INTERVAL_MS_DEFAULT,
+            newest: point.header,
+        })
+    }
+
+    /// The flush of the present state, which must be a rooted one, if one is due at the commit time `now_ms`.
+    pub(crate) fn flush(&mut self, now_ms: u64) -> Option<StateFlush> {
+        if now_ms - self.flushed_ms < self.flush_interval_ms {
+            return None;
+        }
+        self.flushed_ms = now_ms;
+        let point = FlushPoint {
+            header: self.newest.clone(),
+            commit_index: self.commit_index,
+            timestamp_ms: self.timestamp_ms,
+            state_root: self.tree.root(),
+        };
+        Some(StateFlush { point, slots: self.state.take_unflushed() })
+    }
+}
+
+/// Decodes all slots and checks everything but the root.
+fn read_state(genesis: &Genesis, slots: impl IntoIterator<Item = SlotRecord>) -> Result<State, RestoreError> {
+    let mut globals = None;
+    let mut accounts: Vec<(Address, Account)> = Vec::new();
+    for (expected, SlotRecord { slot, bytes }) in (0..=u32::MAX).zip(slots) {
+        if slot != expected {
+            return Err(RestoreError::SlotOrder { expected, found: slot });
+        }
+        let value = codec::decode(&bytes, SLOT_BYTES_MAX).map_err(|error| RestoreError::Slot { slot, error })?;
+        match value {
+            SlotValue::Globals { slot_count, supply } if slot == GLOBALS_SLOT => globals = Some((slot_count, supply)),
+            SlotValue::Account { address, account } if slot != GLOBALS_SLOT => accounts.push((address, account)),
+            _ => return Err(RestoreError::Inconsistent("a slot holds what belongs into another one")),
+        }
+    }
+    let (slot_count, supply) = globals.ok_or(RestoreError::Inconsistent("there is nothing in it"))?;
+    if slot_count != accounts.len() as u64 + 1 {
+        return Err(RestoreError::Inconsistent("there are more or fewer slots than it says"));
+    }
+    let held: u128 = accounts.iter().map(|(_, account)| account.held_mites()).sum();
+    if supply != genesis.supply() || held != u128::from(supply.mites()) {
+        return Err(RestoreError::Inconsistent("the balances and reserves are not the supply of the genesis document"));
+    }
+    State::rooted(supply, accounts.into_iter()).ok_or(RestoreError::Inconsistent("two slots hold the same account"))
+}
