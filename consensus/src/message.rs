@@ -14,7 +14,15 @@ pub const FETCH_COMMITS_MAX: usize = 64;
 /// The most vote headers in one answer: one an author.
 pub const VOTES_MAX: usize = farthing_core::genesis::VALIDATORS_MAX;
 
-/// A message on a stream between two nodes. The frame around it bounds its bytes ([`Message::bytes_max`]).
+/// The most bytes of an encoded message. An answer holds [`ANSWER_BYTES_MAX`] of vertices or commits, and the one that crosses it.
+pub const MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Answers stop growing once their vertices or commits take this many bytes.
+pub const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A message on a stream between two nodes. The frame around it bounds its bytes: [`MESSAGE_BYTES_MAX`].
+// Most messages are vertices, so boxing the large variant would only cost.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Message {
     /// One of the sender's own vertices, pushed to those that subscribed.

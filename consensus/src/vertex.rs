@@ -96,11 +96,16 @@ impl VerifiedVertex {
     /// Signs an own vertex.
     pub fn sign(header: VertexHeader, payload: Bytes, chain: &ChainHash, key: &SecretKey) -> VerifiedVertex {
         let signature = key.sign(&header.signing_digest(chain));
-        VerifiedVertex::from_own_storage(Vertex { signed: SignedHeader { header, signature }, payload })
+        VerifiedVertex::from_checked(Vertex { signed: SignedHeader { header, signature }, payload })
     }
 
     /// Takes a vertex from this node's own storage, where only verified ones are written.
     pub fn from_own_storage(vertex: Vertex) -> VerifiedVertex {
+        VerifiedVertex::from_checked(vertex)
+    }
+
+    /// Takes a vertex that passed validity.
+    pub(crate) fn from_checked(vertex: Vertex) -> VerifiedVertex {
         VerifiedVertex(Arc::new((vertex.signed.reference(), vertex)))
     }
 
@@ -127,6 +132,12 @@ impl VerifiedVertex {
     /// The vertex as it travels.
     pub fn vertex(&self) -> &Vertex {
         &self.0.1
+    }
+
+    /// How many bytes the vertex takes as it travels.
+    pub fn encoded_len(&self) -> usize {
+        let header = borsh::object_length(self.signed_header()).expect("counting bytes cannot fail");
+        header + 4 + self.payload().len()
     }
 
     /// The round.

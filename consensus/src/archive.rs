@@ -1,0 +1,100 @@
+//! How a node answers its peers from what it has stored: pure functions over a trait.
+
+use crate::commit::Commit;
+use crate::message::{ANSWER_BYTES_MAX, FETCH_COMMITS_MAX, FETCH_VERTICES_MAX, Message, VOTES_MAX};
+use crate::vertex::{Author, SignedHeader, VerifiedVertex, VertexRef};
+use farthing_core::codec;
+use farthing_core::hash::Digest;
+use std::collections::BTreeMap;
+
+/// Keep, and serve, every accepted vertex above the gc round of the commit this many before the newest one: a validator that
+/// lags may need what the others have collected from memory (§8).
+pub const RETAINED_COMMITS: u64 = 600;
+
+/// A vote for a commit stands in vertices of the commits soon after it: look for votes this many commits around it.
+const VOTE_SEARCH_COMMITS: u64 = 8;
+
+/// What a node has stored of consensus.
+pub trait Archive {
+    /// A stored vertex.
+    fn vertex(&self, reference: &VertexRef) -> Option<VerifiedVertex>;
+
+    /// A stored commit.
+    fn commit(&self, index: u64) -> Option<Commit>;
+
+    /// The digest of a stored commit.
+    fn commit_digest(&self, index: u64) -> Option<Digest>;
+
+    /// The index of the newest stored commit, 0 if there is none.
+    fn newest_commit(&self) -> u64;
+
+    /// Signed headers of vertices accepted lately but not committed yet, in any order: [`crate::engine::Engine::recent_votes`],
+    /// or what the node remembers of them. They vouch for the newest commits.
+    fn recent_votes(&self) -> Vec<SignedHeader>;
+}
+
+/// Answers [`Message::FetchVertices`] with what is stored, in the order asked for, up to [`ANSWER_BYTES_MAX`].
+pub fn answer_fetch_vertices(archive: &dyn Archive, refs: &[VertexRef]) -> Message {
+    let mut vertices = Vec::new();
+    let mut bytes = 0;
+    for reference in refs.iter().take(FETCH_VERTICES_MAX) {
+        if bytes >= ANSWER_BYTES_MAX {
+            break;
+        }
+        if let Some(vertex) = archive.vertex(reference) {
+            bytes += vertex.encoded_len();
+            vertices.push(vertex.vertex().clone());
+        }
+    }
+    Message::Vertices { vertices }
+}
+
+/// Answers [`Message::FetchCommits`] with consecutive commits from `from_index` on, up to [`FETCH_COMMITS_MAX`] or
+/// [`ANSWER_BYTES_MAX`], and with each author's vote for the highest of them that is known.
+///
+/// A vote is worth most when it is for the last commit shown, since it covers all before it; votes for commits after that are
+/// worth nothing to the receiver, who cannot see that they belong to the same chain.
+pub fn answer_fetch_commits(archive: &dyn Archive, from_index: u64) -> Message {
+    let mut commits: Vec<Commit> = Vec::new();
+    let mut bytes = 0;
+    for index in from_index..from_index.saturating_add(FETCH_COMMITS_MAX as u64) {
+        if bytes >= ANSWER_BYTES_MAX || index == 0 {
+            break;
+        }
+        let Some(commit) = archive.commit(index) else { break };
+        bytes += codec::encode(&commit).len();
+        commits.push(commit);
+    }
+    let votes = match commits.last() {
+        Some(last) => votes_for(archive, from_index, last.index),
+        None => Vec::new(),
+    };
+    Message::Commits { commits, votes }
+}
+
+/// For each author its signed vote for the highest commit of `from..=last`: from the vertices of the commits soon after `last`,
+/// where the best ones are; near the newest commit also from the vertices not committed yet, and from the commits up to `last`.
+fn votes_for(archive: &dyn Archive, from: u64, last: u64) -> Vec<SignedHeader> {
+    let mut best: BTreeMap<Author, (u64, SignedHeader)> = BTreeMap::new();
+    let mut consider = |signed: &SignedHeader| {
+        let Some((index, digest)) = signed.header.commit_vote else { return };
+        let better = best.get(&signed.header.author).is_none_or(|(known, _)| *known < index);
+        if (from..=last).contains(&index) && better && archive.commit_digest(index) == Some(digest) {
+            best.insert(signed.header.author, (index, signed.clone()));
+        }
+    };
+    let newest = archive.newest_commit();
+    let near_the_newest = last.saturating_add(VOTE_SEARCH_COMMITS) > newest;
+    let start = if near_the_newest { last.saturating_sub(VOTE_SEARCH_COMMITS).max(from) } else { last + 1 };
+    if near_the_newest {
+        archive.recent_votes().iter().for_each(&mut consider);
+    }
+    for index in start..=last.saturating_add(VOTE_SEARCH_COMMITS).min(newest) {
+        for reference in archive.commit(index).map(|commit| commit.vertices).unwrap_or_default() {
+            if let Some(vertex) = archive.vertex(&reference) {
+                consider(vertex.signed_header());
+            }
+        }
+    }
+    best.into_values().take(VOTES_MAX).map(|(_, signed)| signed).collect()
+}
