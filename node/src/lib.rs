@@ -1,1 +1,4 @@
 //! Placeholder while the skeleton compiles.
+pub mod config;
+pub mod init;
+pub mod keys_file;
