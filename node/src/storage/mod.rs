@@ -5,9 +5,19 @@
 //!
 //! A payload is stored once, in its vertex: a block refers to it. Account state is written at flush points only, and rebuilt by
 //! replaying the blocks since the last one.
+//!
+//! # What is kept how long
+//! Headers, certificates, history, evidence and state for ever; the rest as [`Retention`] says, in steps of 100 to 1,000 commits or
+//! blocks, so that each may reach back up to 99 further than asked. Nothing at all is removed before the first flush.
+//! - **Commits and vertices**, empty ones too: what peers may need that are some commits behind, and what replay needs.
+//! - **Bodies**: a block's record, its commit and its payloads. [`Storage::block`] finds nothing once the body is gone.
+//! - **Index of ids**: an entry goes once its block's body is gone *and* its block is older than `transactions_ms`.
 
 pub mod memory;
+mod retention;
 pub mod rocks;
+
+pub use retention::RETAIN_COMMITS_MIN;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use farthing_consensus::commit::Commit;
@@ -16,7 +26,7 @@ use farthing_core::address::Address;
 use farthing_core::amount::Amount;
 use farthing_core::block::{BlockHeader, ResultCode};
 use farthing_core::certificate::CertificateAttestation;
-use farthing_core::execution::StateFlush;
+use farthing_core::flush::{FlushPoint, StateFlush};
 use farthing_core::state::SlotRecord;
 use farthing_core::transaction::TransactionId;
 
@@ -103,6 +113,13 @@ pub struct HistoryRecord {
 /// The place of a history line within an account's history; later lines are greater.
 pub type HistoryCursor = (u64, u32, u32);
 
+impl HistoryRecord {
+    /// Its place within its account's history.
+    pub fn cursor(&self) -> HistoryCursor {
+        (self.height, self.position, self.line)
+    }
+}
+
 /// One atomic write.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -118,14 +135,18 @@ pub struct Batch {
     pub certificates: Vec<(u64, Vec<CertificateAttestation>)>,
     /// The slots that changed since the last flush, with the point they belong to.
     pub flush: Option<StateFlush>,
-    /// Equivocations seen, as encoded pairs of signed headers, by (round, author).
+    /// Equivocations seen, as encoded pairs of signed headers, by (round, author). One convicts an author; of each author no more
+    /// than [`EVIDENCE_PER_AUTHOR_MAX`] are kept, the rest is passed over.
     pub evidence: Vec<(u64, u16, Vec<u8>)>,
 }
+
+/// The most equivocations that are kept of one author, so that it cannot fill the disk with them.
+pub const EVIDENCE_PER_AUTHOR_MAX: usize = 16;
 
 /// How much is kept; see [`Storage::prune`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Retention {
-    /// Commits behind the newest whose vertices (empty ones too) and commits are kept for peers. At least 600.
+    /// Commits behind the newest whose vertices (empty ones too) and commits are kept for peers. At least [`RETAIN_COMMITS_MIN`].
     pub commits: u64,
     /// Blocks behind the newest whose bodies (payloads) are kept. Headers and certificates are kept for ever.
     pub blocks: u64,
@@ -137,10 +158,12 @@ pub struct Retention {
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The database said no.
-    #[error("the database failed: {0}")]
+    #[error("the database failed: {0}; look at the disk (space, permissions, health) before starting again")]
     Database(String),
     /// Stored data is damaged.
-    #[error("the database is damaged: {0}")]
+    #[error(
+        "the database is damaged: {0}; move the data directory away and let the node fetch the ledger from its peers again"
+    )]
     Damaged(String),
     /// Another process has the data directory.
     #[error("{0} is in use by another process: stop it, or give another data directory")]
@@ -148,20 +171,31 @@ pub enum StorageError {
     /// The data directory belongs to another network, or to another version's format.
     #[error("{0}")]
     Foreign(String),
+    /// The signing state was to be initialized although something has been signed.
+    #[error(
+        "this data directory's validator has signed up to round {0} already: its signing state cannot be initialized again"
+    )]
+    SigningStateExists(u64),
 }
 
 /// Storage of one node. All methods may be called from any thread; batches must come from one.
 pub trait Storage: Send + Sync + 'static {
-    /// Writes a batch. With `sync`, returns only once it and all before it are durable.
+    /// Writes a batch. With `sync`, returns only once it and all before it are durable. Writing a vertex again does nothing.
     ///
     /// # Errors
     /// After an error nothing may be assumed about the batch: stop the process.
+    ///
+    /// # Panics
+    /// If the signing state would move down or sideways, or a commit or block would leave a gap after the newest one.
     fn apply(&self, batch: &Batch, sync: bool) -> Result<(), StorageError>;
 
     /// What this validator signed last, `None` for "nothing signed"; the outer `None` if the signing state is missing altogether.
     fn signing_state(&self) -> Result<Option<Option<VertexRef>>, StorageError>;
 
     /// Writes the signing state "nothing signed", synced. Only for key generation (`farthing-node init`).
+    ///
+    /// # Errors
+    /// [`StorageError::SigningStateExists`] if something has been signed.
     fn initialize_signing_state(&self) -> Result<(), StorageError>;
 
     /// A vertex.
@@ -199,10 +233,36 @@ pub trait Storage: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<HistoryRecord>, StorageError>;
 
-    /// The newest flush point and all slots as of it; `None` before the first flush.
-    fn state(&self) -> Result<Option<(farthing_core::execution::FlushPoint, Vec<SlotRecord>)>, StorageError>;
+    /// All the evidence, as in [`Batch::evidence`], ascending by author, then by round.
+    fn evidence(&self) -> Result<Vec<(u64, u16, Vec<u8>)>, StorageError>;
+
+    /// The newest flush point and all slots as of it, ascending; `None` before the first flush.
+    fn state(&self) -> Result<Option<(FlushPoint, Vec<SlotRecord>)>, StorageError>;
 
     /// Removes what `retention` does not keep, a bounded amount of work a call. What is needed to rebuild state from the
     /// newest flush point (its commits, blocks and payloads) is never removed. Returns whether there may be more to do.
+    ///
+    /// Makes every batch before it durable.
+    ///
+    /// # Panics
+    /// If `retention` keeps fewer than [`RETAIN_COMMITS_MIN`] commits.
     fn prune(&self, retention: &Retention) -> Result<bool, StorageError>;
+}
+
+/// Asserts what the caller promises about a batch, given what is stored.
+fn assert_batch_follows(batch: &Batch, last_signed: Option<VertexRef>, newest_commit: u64, newest_block: u64) {
+    if let (Some(old), Some(new)) = (last_signed, batch.last_signed) {
+        assert!(new == old || new.round > old.round, "the signing state may only move up: {old:?} to {new:?}");
+    }
+    let mut newest = newest_commit;
+    for commit in &batch.commits {
+        assert!(commit.index >= 1, "commit 0 is the genesis document");
+        assert!(newest == 0 || commit.index <= newest + 1, "commit {} after commit {newest}", commit.index);
+        newest = newest.max(commit.index);
+    }
+    if let Some((block, _)) = &batch.block {
+        let height = block.header.height;
+        assert!(height >= 1, "block 0 is the genesis document");
+        assert!(newest_block == 0 || height <= newest_block + 1, "block {height} after block {newest_block}");
+    }
 }

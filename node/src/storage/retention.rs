@@ -1,0 +1,91 @@
+//! Which of what is stored may go: the rule that both kinds of storage follow.
+//!
+//! Pruning is four floors that only rise; what lies below a floor is gone. Each rises in steps: of at least [`STEP_MIN`], so
+//! that a removal is worth its fixed cost (a synced write, and a tombstone that readers pass over until it is compacted), and of at
+//! most [`STEP_MAX`], which bounds the work of one call.
+//!
+//! No floor passes the newest flush point: state is rebuilt from there.
+
+use super::{Retention, Storage, StorageError};
+use borsh::{BorshDeserialize, BorshSerialize};
+use farthing_core::flush::FlushPoint;
+
+/// The fewest commits that [`Retention::commits`] may keep: what `consensus.md` §8 promises peers that lag.
+pub const RETAIN_COMMITS_MIN: u64 = 600;
+
+/// The rounds before a commit's leader that the commit after it, and votes on it, may still draw from: the depth of garbage
+/// collection (`consensus.md` §8). A network with less depth keeps a little more than it needs.
+const COLLECTION_DEPTH_ROUNDS: u64 = 60;
+
+/// The least by which a floor rises.
+const STEP_MIN: u64 = 100;
+
+/// The most by which a floor rises in one call.
+const STEP_MAX: u64 = 1_000;
+
+/// How far pruning has got.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
+pub(super) struct Floors {
+    /// Commits with a lower index are gone, but for those of blocks that have their bodies.
+    pub commits: u64,
+    /// Vertices of lower rounds are gone, but for the payloads of blocks that have their bodies.
+    pub rounds: u64,
+    /// Blocks of lower height have no body.
+    pub bodies: u64,
+    /// Transactions of blocks of lower height are not in the index of ids. Never above `bodies`.
+    pub transactions: u64,
+}
+
+impl Floors {
+    /// The floors after one step of pruning; the same ones if there is no step worth taking.
+    ///
+    /// # Panics
+    /// If `retention` keeps fewer than [`RETAIN_COMMITS_MIN`] commits.
+    pub(super) fn next(
+        &self,
+        storage: &impl Storage,
+        flush: &FlushPoint,
+        retention: &Retention,
+    ) -> Result<Floors, StorageError> {
+        assert!(retention.commits >= RETAIN_COMMITS_MIN, "peers count on {RETAIN_COMMITS_MIN} commits");
+        let mut next = *self;
+        let newest_commit = storage.newest_commit()?;
+        let commits = step(self.commits, newest_commit.saturating_sub(retention.commits).min(flush.commit_index));
+        // The first commit that stays tells which vertices may still be asked for. A node that started from a snapshot
+        // may not have it: then it waits.
+        if let Some(first) = storage.commit(commits)? {
+            next.commits = commits;
+            next.rounds = self.rounds.max(first.leader.round.saturating_sub(COLLECTION_DEPTH_ROUNDS));
+        }
+        let newest_block = storage.newest_block()?;
+        next.bodies = step(self.bodies, newest_block.saturating_sub(retention.blocks).min(flush.header.height));
+        next.transactions =
+            step(self.transactions, self.outdated_below(storage, newest_block, next.bodies, retention)?);
+        assert!(next.transactions <= next.bodies, "the index of ids outlives bodies");
+        Ok(next)
+    }
+
+    /// The lowest height from [`Floors::transactions`] on, at most a step up and at most `bodies`, whose block is not older than
+    /// [`Retention::transactions_ms`].
+    fn outdated_below(
+        &self,
+        storage: &impl Storage,
+        newest_block: u64,
+        bodies: u64,
+        retention: &Retention,
+    ) -> Result<u64, StorageError> {
+        let Some(newest) = storage.header(newest_block)? else { return Ok(self.transactions) };
+        let keep_from_ms = newest.timestamp_ms.saturating_sub(retention.transactions_ms);
+        for height in self.transactions..bodies.min(self.transactions + STEP_MAX) {
+            if storage.header(height)?.is_some_and(|header| header.timestamp_ms >= keep_from_ms) {
+                return Ok(height);
+            }
+        }
+        Ok(bodies.min(self.transactions + STEP_MAX))
+    }
+}
+
+/// Moves a floor towards `target`, by [`STEP_MIN`] to [`STEP_MAX`] or not at all.
+fn step(floor: u64, target: u64) -> u64 {
+    if target < floor + STEP_MIN { floor } else { target.min(floor + STEP_MAX) }
+}

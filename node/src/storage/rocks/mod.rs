@@ -1,0 +1,377 @@
+//! Storage on disk, in RocksDB.
+//!
+//! A [`Batch`] is one atomic write. Durability rests on the write-ahead log: a batch that was not synced may be lost in a power failure,
+//! but never without those after it, and never in part. RocksDB checks the checksum of everything it reads; on top of that
+//! a vertex must have the reference, and its payload the digest, under which it is found.
+//!
+//! Everything has a bound: write buffers, caches, open files, logs (see `open`), and what is kept (see `prune`).
+
+mod keys;
+mod open;
+mod prune;
+
+pub use open::{FORMAT_VERSION, OpenOptions};
+
+use super::retention::Floors;
+use super::{
+    Batch, BlockRecord, EVIDENCE_PER_AUTHOR_MAX, HistoryCursor, HistoryRecord, Retention, Storage, StorageError,
+    TransactionPosition, assert_batch_follows,
+};
+use borsh::BorshDeserialize;
+use farthing_consensus::commit::Commit;
+use farthing_consensus::vertex::{VerifiedVertex, Vertex, VertexRef};
+use farthing_core::address::Address;
+use farthing_core::block::BlockHeader;
+use farthing_core::certificate::CertificateAttestation;
+use farthing_core::codec;
+use farthing_core::flush::FlushPoint;
+use farthing_core::hash::Digest;
+use farthing_core::state::SlotRecord;
+use farthing_core::transaction::TransactionId;
+use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A node's database. One process at a time has it open.
+pub struct RocksStorage {
+    db: DB,
+    path: PathBuf,
+    newest_commit: AtomicU64,
+    newest_block: AtomicU64,
+    /// How far pruning has got, as stored.
+    floors: Mutex<Floors>,
+    /// [`Floors::transactions`], for readers and for compaction.
+    transactions_floor: Arc<AtomicU64>,
+}
+
+impl RocksStorage {
+    /// Opens the database in the directory `path`, which is made, with a new database in it, if it does not exist.
+    ///
+    /// # Errors
+    /// [`StorageError::Locked`] if it is open already, [`StorageError::Foreign`] if it is another network's, another validator's or of
+    /// another format, [`StorageError::Damaged`] if it is seen to be broken, else [`StorageError::Database`].
+    pub fn open(path: &Path, options: &OpenOptions) -> Result<RocksStorage, StorageError> {
+        let transactions_floor = Arc::new(AtomicU64::new(0));
+        let db = open::open(path, options, &transactions_floor)?;
+        let floors: Floors = RocksStorage::read_from(&db, keys::META, keys::META_FLOORS)?.unwrap_or_default();
+        transactions_floor.store(floors.transactions, Ordering::Release);
+        let storage = RocksStorage {
+            db,
+            path: path.to_owned(),
+            newest_commit: AtomicU64::new(0),
+            newest_block: AtomicU64::new(0),
+            floors: Mutex::new(floors),
+            transactions_floor,
+        };
+        storage.newest_commit.store(storage.last_number(keys::COMMITS)?, Ordering::Release);
+        storage.newest_block.store(storage.last_number(keys::HEADERS)?, Ordering::Release);
+        Ok(storage)
+    }
+
+    /// Bytes on disk, logs included.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`] if the directory cannot be read.
+    pub fn usage(&self) -> Result<u64, StorageError> {
+        let failed = |error: std::io::Error| {
+            StorageError::Database(format!("cannot list the files of {}: {error}", self.path.display()))
+        };
+        let mut bytes = 0;
+        for entry in std::fs::read_dir(&self.path).map_err(failed)? {
+            match entry.and_then(|entry| entry.metadata()) {
+                Ok(metadata) => bytes += metadata.len(),
+                // Files come and go while we look.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn column(&self, name: &str) -> &ColumnFamily {
+        self.db.cf_handle(name).expect("opened with all column families")
+    }
+
+    fn read<T: BorshDeserialize>(&self, column: &str, key: &[u8]) -> Result<Option<T>, StorageError> {
+        RocksStorage::read_from(&self.db, column, key)
+    }
+
+    fn read_from<T: BorshDeserialize>(db: &DB, column: &str, key: &[u8]) -> Result<Option<T>, StorageError> {
+        let family = db.cf_handle(column).expect("opened with all column families");
+        let Some(bytes) = db.get_pinned_cf(family, key).map_err(|error| database_error(&error))? else {
+            return Ok(None);
+        };
+        decode(column, key, &bytes).map(Some)
+    }
+
+    /// The last key of a column family whose keys are numbers; 0 if it is empty.
+    fn last_number(&self, column: &str) -> Result<u64, StorageError> {
+        match self.scan(column, IteratorMode::End, ReadOptions::default()).next() {
+            None => Ok(0),
+            Some(entry) => {
+                let (key, _) = entry?;
+                let key: [u8; 8] = (*key).try_into().map_err(|_| bad_key(column, &key))?;
+                Ok(u64::from_be_bytes(key))
+            }
+        }
+    }
+
+    /// Keys and values from `mode` on, within the bounds that `options` set.
+    fn scan(
+        &self,
+        column: &str,
+        mode: IteratorMode<'_>,
+        options: ReadOptions,
+    ) -> impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), StorageError>> {
+        let entries = self.db.iterator_cf_opt(self.column(column), options, mode);
+        entries.map(|entry| entry.map_err(|error| database_error(&error)))
+    }
+
+    fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), StorageError> {
+        let options = if sync { open::synced() } else { WriteOptions::default() };
+        self.db.write_opt(batch, &options).map_err(|error| database_error(&error))
+    }
+
+    fn put_vertex(&self, write: &mut WriteBatch, vertex: &VerifiedVertex) -> Result<(), StorageError> {
+        let key = keys::vertex(&vertex.reference());
+        if vertex.payload().is_empty() {
+            write.put_cf(self.column(keys::VERTICES), key, codec::encode(vertex.vertex()));
+            return Ok(());
+        }
+        let payloads = self.column(keys::PAYLOADS);
+        // A stored one may belong to a block already: then it must not become loose again.
+        if self.db.get_pinned_cf(payloads, key).map_err(|error| database_error(&error))?.is_none() {
+            write.put_cf(payloads, key, codec::encode(vertex.vertex()));
+            write.put_cf(self.column(keys::LOOSE), key, []);
+        }
+        Ok(())
+    }
+
+    fn put_block(&self, write: &mut WriteBatch, block: &BlockRecord, history: &[HistoryRecord]) {
+        let height = block.header.height;
+        write.put_cf(self.column(keys::HEADERS), keys::number(height), codec::encode(&block.header));
+        write.put_cf(self.column(keys::BLOCKS), keys::number(height), codec::encode(block));
+        for payload in &block.payloads {
+            write.delete_cf(self.column(keys::LOOSE), keys::vertex(&payload.vertex));
+        }
+        let transactions = self.column(keys::TRANSACTIONS);
+        for (position, entry) in (0..).zip(&block.entries) {
+            let position = TransactionPosition { height, position };
+            write.put_cf(transactions, entry.id.as_bytes(), codec::encode(&position));
+        }
+        for line in history {
+            let key = keys::history(&line.account, line.cursor());
+            write.put_cf(self.column(keys::HISTORY), key, codec::encode(line));
+        }
+    }
+
+    /// Adds evidence to `write`, as far as there is room for its author.
+    fn put_evidence(&self, write: &mut WriteBatch, evidence: &[(u64, u16, Vec<u8>)]) -> Result<(), StorageError> {
+        if evidence.is_empty() {
+            return Ok(());
+        }
+        let mut stored = self.evidence()?;
+        for (round, author, proof) in evidence {
+            let of_author = stored.iter().filter(|(_, stored_author, _)| stored_author == author);
+            if of_author.clone().count() < EVIDENCE_PER_AUTHOR_MAX
+                && of_author.clone().all(|(stored_round, _, _)| stored_round != round)
+            {
+                write.put_cf(self.column(keys::EVIDENCE), keys::evidence(*author, *round), proof);
+                stored.push((*round, *author, proof.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes a stored vertex and checks that it is the one that its key stands for.
+    fn checked_vertex(&self, column: &str, key: &[u8], bytes: &[u8]) -> Result<VerifiedVertex, StorageError> {
+        let vertex: Vertex = decode(column, key, bytes)?;
+        let payload_fits = vertex.signed.header.payload_digest == Digest::of_bytes(&vertex.payload);
+        let vertex = VerifiedVertex::from_own_storage(vertex);
+        if !payload_fits || keys::vertex_of(key) != Some(vertex.reference()) {
+            return Err(StorageError::Damaged(format!(
+                "{column} {}: another vertex, or an altered one",
+                hex::encode(key)
+            )));
+        }
+        Ok(vertex)
+    }
+}
+
+impl Storage for RocksStorage {
+    fn apply(&self, batch: &Batch, sync: bool) -> Result<(), StorageError> {
+        let (newest_commit, newest_block) = (self.newest_commit()?, self.newest_block()?);
+        let last_signed = if batch.last_signed.is_some() { self.signing_state()?.flatten() } else { None };
+        assert_batch_follows(batch, last_signed, newest_commit, newest_block);
+
+        let mut write = WriteBatch::default();
+        for vertex in &batch.vertices {
+            self.put_vertex(&mut write, vertex)?;
+        }
+        for commit in &batch.commits {
+            write.put_cf(self.column(keys::COMMITS), keys::number(commit.index), codec::encode(commit));
+        }
+        let meta = self.column(keys::META);
+        if batch.last_signed.is_some() {
+            write.put_cf(meta, keys::META_LAST_SIGNED, codec::encode(&batch.last_signed));
+        }
+        if let Some((block, history)) = &batch.block {
+            self.put_block(&mut write, block, history);
+        }
+        for (height, attestations) in &batch.certificates {
+            write.put_cf(self.column(keys::CERTIFICATES), keys::number(*height), codec::encode(attestations));
+        }
+        if let Some(flush) = &batch.flush {
+            write.put_cf(meta, keys::META_FLUSH_POINT, codec::encode(&flush.point));
+            for record in &flush.slots {
+                write.put_cf(self.column(keys::STATE), keys::slot(record.slot), &record.bytes);
+            }
+        }
+        self.put_evidence(&mut write, &batch.evidence)?;
+        self.write(write, sync)?;
+
+        let commit = batch.commits.iter().map(|commit| commit.index).max().unwrap_or(0);
+        self.newest_commit.fetch_max(commit, Ordering::AcqRel);
+        let block = batch.block.as_ref().map_or(0, |(block, _)| block.header.height);
+        self.newest_block.fetch_max(block, Ordering::AcqRel);
+        Ok(())
+    }
+
+    fn signing_state(&self) -> Result<Option<Option<VertexRef>>, StorageError> {
+        self.read(keys::META, keys::META_LAST_SIGNED)
+    }
+
+    fn initialize_signing_state(&self) -> Result<(), StorageError> {
+        if let Some(Some(signed)) = self.signing_state()? {
+            return Err(StorageError::SigningStateExists(signed.round));
+        }
+        let mut write = WriteBatch::default();
+        write.put_cf(self.column(keys::META), keys::META_LAST_SIGNED, codec::encode(&None::<VertexRef>));
+        self.write(write, true)
+    }
+
+    fn vertex(&self, reference: &VertexRef) -> Result<Option<VerifiedVertex>, StorageError> {
+        let key = keys::vertex(reference);
+        for column in [keys::PAYLOADS, keys::VERTICES] {
+            let bytes = self.db.get_pinned_cf(self.column(column), key).map_err(|error| database_error(&error))?;
+            if let Some(bytes) = bytes {
+                return self.checked_vertex(column, &key, &bytes).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn vertices(&self, from: u64, to: u64, limit: usize) -> Result<Vec<VerifiedVertex>, StorageError> {
+        let first = keys::number(from);
+        let in_rounds = |column: &'static str| {
+            let mut options = ReadOptions::default();
+            if let Some(end) = to.checked_add(1) {
+                options.set_iterate_upper_bound(keys::number(end));
+            }
+            self.scan(column, IteratorMode::From(&first, Direction::Forward), options)
+        };
+        let mut empty = in_rounds(keys::VERTICES).peekable();
+        let mut full = in_rounds(keys::PAYLOADS).peekable();
+        let mut vertices = Vec::new();
+        while vertices.len() < limit {
+            // An error sorts as if it came first: it ends the scan.
+            let take_full = match (empty.peek(), full.peek()) {
+                (Some(Ok((empty, _))), Some(Ok((full, _)))) => full < empty,
+                (Some(_), Some(full)) => full.is_err(),
+                (empty, _) => empty.is_none(),
+            };
+            let (column, next) = if take_full { (keys::PAYLOADS, full.next()) } else { (keys::VERTICES, empty.next()) };
+            let Some(entry) = next else { break };
+            let (key, bytes) = entry?;
+            vertices.push(self.checked_vertex(column, &key, &bytes)?);
+        }
+        Ok(vertices)
+    }
+
+    fn commit(&self, index: u64) -> Result<Option<Commit>, StorageError> {
+        self.read(keys::COMMITS, &keys::number(index))
+    }
+
+    fn newest_commit(&self) -> Result<u64, StorageError> {
+        Ok(self.newest_commit.load(Ordering::Acquire))
+    }
+
+    fn block(&self, height: u64) -> Result<Option<BlockRecord>, StorageError> {
+        self.read(keys::BLOCKS, &keys::number(height))
+    }
+
+    fn header(&self, height: u64) -> Result<Option<BlockHeader>, StorageError> {
+        self.read(keys::HEADERS, &keys::number(height))
+    }
+
+    fn newest_block(&self) -> Result<u64, StorageError> {
+        Ok(self.newest_block.load(Ordering::Acquire))
+    }
+
+    fn certificate(&self, height: u64) -> Result<Option<Vec<CertificateAttestation>>, StorageError> {
+        self.read(keys::CERTIFICATES, &keys::number(height))
+    }
+
+    fn transaction(&self, id: &TransactionId) -> Result<Option<TransactionPosition>, StorageError> {
+        let position: Option<TransactionPosition> = self.read(keys::TRANSACTIONS, id.as_bytes())?;
+        let floor = self.transactions_floor.load(Ordering::Acquire);
+        Ok(position.filter(|position| position.height >= floor))
+    }
+
+    fn history(
+        &self,
+        account: &Address,
+        before: Option<HistoryCursor>,
+        limit: usize,
+    ) -> Result<Vec<HistoryRecord>, StorageError> {
+        let end = keys::history(account, before.unwrap_or((u64::MAX, u32::MAX, u32::MAX)));
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(keys::history(account, (0, 0, 0)));
+        options.set_iterate_upper_bound(end);
+        let lines = self.scan(keys::HISTORY, IteratorMode::End, options).take(limit);
+        lines.map(|entry| entry.and_then(|(key, bytes)| decode(keys::HISTORY, &key, &bytes))).collect()
+    }
+
+    fn evidence(&self) -> Result<Vec<(u64, u16, Vec<u8>)>, StorageError> {
+        let entries = self.scan(keys::EVIDENCE, IteratorMode::Start, ReadOptions::default());
+        let decoded = entries.map(|entry| {
+            let (key, proof) = entry?;
+            let (author, round) = keys::evidence_of(&key).ok_or_else(|| bad_key(keys::EVIDENCE, &key))?;
+            Ok((round, author, proof.into_vec()))
+        });
+        decoded.collect()
+    }
+
+    fn state(&self) -> Result<Option<(FlushPoint, Vec<SlotRecord>)>, StorageError> {
+        let Some(point) = self.read(keys::META, keys::META_FLUSH_POINT)? else { return Ok(None) };
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        let slots = self.scan(keys::STATE, IteratorMode::Start, options).map(|entry| {
+            let (key, bytes) = entry?;
+            let slot = (*key).try_into().map_err(|_| bad_key(keys::STATE, &key))?;
+            Ok(SlotRecord { slot: u32::from_be_bytes(slot), bytes: bytes.into_vec() })
+        });
+        Ok(Some((point, slots.collect::<Result<_, StorageError>>()?)))
+    }
+
+    fn prune(&self, retention: &Retention) -> Result<bool, StorageError> {
+        self.prune_step(retention)
+    }
+}
+
+fn decode<T: BorshDeserialize>(column: &str, key: &[u8], bytes: &[u8]) -> Result<T, StorageError> {
+    codec::decode(bytes, bytes.len())
+        .map_err(|error| StorageError::Damaged(format!("{column} {}: {error}", hex::encode(key))))
+}
+
+fn bad_key(column: &str, key: &[u8]) -> StorageError {
+    StorageError::Damaged(format!("{column} {}: not a key", hex::encode(key)))
+}
+
+fn database_error(error: &rocksdb::Error) -> StorageError {
+    match error.kind() {
+        rocksdb::ErrorKind::Corruption => StorageError::Damaged(error.to_string()),
+        _ => StorageError::Database(error.to_string()),
+    }
+}
