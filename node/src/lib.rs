@@ -1,5 +1,24 @@
-//! Placeholder while the skeleton compiles.
+//! A node of Farthing: it carries the engine and the ledger, which do no I/O, to sockets, disk and clocks.
+//!
+//! [`replica`] is the synchronous heart, driven by events; [`driver`] is the only owner of a replica, and the only place where it
+//! meets the world: [`network`], [`storage`] through the [`journal`], the [`verifier`]'s threads, and the HTTP [`api`] through a
+//! [`handle`]. [`node`] starts and stops all of them.
+
+pub mod api;
+pub mod certifier;
 pub mod config;
+pub mod driver;
+pub mod executor;
+pub mod handle;
 pub mod init;
+pub mod journal;
 pub mod keys_file;
+pub mod mempool;
+pub mod metrics;
+pub mod network;
+pub mod node;
+pub mod payload;
+pub mod replica;
 pub mod storage;
+pub mod verifier;
+pub mod waiters;

@@ -1,0 +1,225 @@
+//! Runs commits through the ledger, in order, as soon as the verdicts on all their payloads are in.
+
+use crate::payload;
+use crate::storage::{BlockEntry, BlockRecord, Direction, HistoryRecord, PayloadRecord};
+use farthing_consensus::commit::{Commit, CommittedVertices};
+use farthing_consensus::vertex::VertexRef;
+use farthing_core::amount::Amount;
+use farthing_core::block::{BlockHeader, DropReason, ResultCode};
+use farthing_core::execution::{CommitContext, ExecutedBlock, Ledger};
+use farthing_core::flush::StateFlush;
+use farthing_core::hash::Digest;
+use farthing_core::transaction::{TransactionId, VerifiedTransaction};
+use std::collections::{BTreeMap, VecDeque};
+
+/// What verification says of a payload.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Every transaction is well-formed and carries a good signature.
+    Valid(Vec<VerifiedTransaction>),
+    /// Something in it is not: nothing of it is executed.
+    Void,
+}
+
+/// The state machine with the commits that wait for it.
+#[derive(Debug)]
+pub struct Executor {
+    ledger: Ledger,
+    queue: VecDeque<CommittedVertices>,
+    /// Verdicts asked for (`None`) and given, of vertices with a payload. Ordered by round, so that old ones can be cut off.
+    verdicts: BTreeMap<VertexRef, Option<Verdict>>,
+}
+
+/// What executing one commit did.
+#[derive(Debug)]
+pub struct Executed {
+    /// The commit's index.
+    pub commit_index: u64,
+    /// The block, unless the commit made none.
+    pub block: Option<StoredBlock>,
+    /// Transactions left out, with their reasons.
+    pub dropped: Vec<(TransactionId, DropReason)>,
+    /// State to be written, if this is a flush point.
+    pub flush: Option<StateFlush>,
+    /// Authors of payloads that were void.
+    pub void_authors: Vec<u16>,
+}
+
+/// A block as it goes to storage.
+#[derive(Debug)]
+pub struct StoredBlock {
+    /// The block's hash.
+    pub hash: Digest,
+    /// The block.
+    pub record: BlockRecord,
+    /// The lines that it adds to the histories of accounts.
+    pub history: Vec<HistoryRecord>,
+}
+
+impl Executor {
+    /// Goes on from this state.
+    pub fn new(ledger: Ledger) -> Executor {
+        Executor { ledger, queue: VecDeque::new(), verdicts: BTreeMap::new() }
+    }
+
+    /// The ledger, for questions.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The ledger, for roots and proofs, which fill its caches.
+    pub fn ledger_mut(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+
+    /// Commits that wait.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Notes that a verdict on this vertex is wanted. True if it was not asked for before.
+    pub fn want_verdict(&mut self, reference: VertexRef) -> bool {
+        match self.verdicts.entry(reference) {
+            std::collections::btree_map::Entry::Occupied(_) => false,
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(None);
+                true
+            }
+        }
+    }
+
+    /// Takes a verdict. One that nobody waits for any more is ignored.
+    pub fn verdict(&mut self, reference: &VertexRef, verdict: Verdict) {
+        if let Some(slot) = self.verdicts.get_mut(reference) {
+            slot.get_or_insert(verdict);
+        }
+    }
+
+    /// Queues a commit, which must be the next one.
+    pub fn enqueue(&mut self, commit: CommittedVertices) {
+        let expected = self.queue.back().map_or(self.ledger.commit_index(), |last| last.commit.index) + 1;
+        assert_eq!(commit.commit.index, expected, "commits are executed in order, each once");
+        self.queue.push_back(commit);
+    }
+
+    /// Executes the next commit if there is one and all its verdicts are in.
+    pub fn execute_next(&mut self) -> Option<Executed> {
+        let commit = self.queue.front()?;
+        let ready = commit
+            .vertices
+            .iter()
+            .filter(|vertex| !vertex.payload().is_empty())
+            .all(|vertex| matches!(self.verdicts.get(&vertex.reference()), Some(Some(_))));
+        if !ready {
+            return None;
+        }
+        let commit = self.queue.pop_front()?;
+        let verdicts = commit
+            .vertices
+            .iter()
+            .filter(|vertex| !vertex.payload().is_empty())
+            .map(|vertex| {
+                let reference = vertex.reference();
+                let verdict = self.verdicts.remove(&reference).flatten().expect("checked above");
+                (reference, verdict)
+            })
+            .collect();
+        Some(run(&mut self.ledger, &commit.commit, commit.digest, verdicts))
+    }
+
+    /// Forgets verdicts on vertices at or below a round that can no longer be committed, unless a queued commit has them.
+    pub fn forget_up_to(&mut self, gc_round: u64) {
+        let oldest_queued =
+            self.queue.iter().flat_map(|commit| commit.vertices.iter().map(|vertex| vertex.round())).min();
+        let cut = oldest_queued.map_or(gc_round, |round| gc_round.min(round.saturating_sub(1)));
+        self.verdicts = self.verdicts.split_off(&VertexRef { round: cut + 1, author: 0, digest: Digest::ZERO });
+    }
+}
+
+/// Executes one commit, given the verdict on each of its payloads that is not empty, in order.
+pub fn run(ledger: &mut Ledger, commit: &Commit, digest: Digest, verdicts: Vec<(VertexRef, Verdict)>) -> Executed {
+    let mut payloads = Vec::with_capacity(verdicts.len());
+    let (mut transactions, mut places) = (Vec::new(), Vec::new());
+    let mut void_authors = Vec::new();
+    for (vertex, verdict) in verdicts {
+        let payload = payloads.len() as u16;
+        payloads.push(PayloadRecord { vertex, void: matches!(verdict, Verdict::Void) });
+        match verdict {
+            Verdict::Valid(verified) => {
+                places.extend((0..verified.len() as u32).map(|place| (payload, place)));
+                transactions.extend(verified);
+            }
+            Verdict::Void => void_authors.push(vertex.author),
+        }
+    }
+    let context = CommitContext { epoch: commit.epoch, index: commit.index, digest, timestamp_ms: commit.timestamp_ms };
+    let execution = ledger.execute(&context, &transactions);
+    let block = execution.block.map(|block| store(block, payloads, &places, &transactions));
+    Executed { commit_index: commit.index, block, dropped: execution.dropped, flush: execution.flush, void_authors }
+}
+
+/// Decodes a payload that this node verified before it wrote it down.
+pub fn verdict_from_own_storage(payload: &[u8], void: bool, chain: &Digest) -> Option<Verdict> {
+    if void {
+        return Some(Verdict::Void);
+    }
+    let transactions = payload::decode(payload).ok()?;
+    let trusted = |signed| VerifiedTransaction::from_own_storage(signed, chain);
+    Some(Verdict::Valid(transactions.into_iter().map(trusted).collect()))
+}
+
+fn store(
+    block: ExecutedBlock,
+    payloads: Vec<PayloadRecord>,
+    places: &[(u16, u32)],
+    transactions: &[VerifiedTransaction],
+) -> StoredBlock {
+    let mut entries = Vec::with_capacity(block.results.len());
+    let mut history = Vec::with_capacity(2 * block.results.len());
+    for (index, result) in &block.results {
+        let (payload, place) = places[*index as usize];
+        let transaction = &transactions[*index as usize];
+        add_history(&mut history, &block.header, entries.len() as u32, transaction, result.code);
+        entries.push(BlockEntry { payload, place, id: result.id, code: result.code });
+    }
+    StoredBlock { hash: block.hash, record: BlockRecord { header: block.header, payloads, entries }, history }
+}
+
+/// One line for the payer; one an output for the payees, if the transfer was executed.
+fn add_history(
+    history: &mut Vec<HistoryRecord>,
+    header: &BlockHeader,
+    position: u32,
+    verified: &VerifiedTransaction,
+    code: ResultCode,
+) {
+    let transaction = verified.transaction();
+    let outputs = transaction.outputs();
+    let first = outputs.first().expect("a transfer has an output");
+    let payer = HistoryRecord {
+        account: transaction.sender,
+        height: header.height,
+        position,
+        line: 0,
+        id: verified.id(),
+        code,
+        direction: Direction::Out,
+        counterparty: first.to,
+        amount: Amount::checked_sum(outputs.iter().map(|output| output.amount)).unwrap_or(Amount::ZERO),
+        reference: first.reference,
+        output_count: outputs.len() as u32,
+        timestamp_ms: header.timestamp_ms,
+    };
+    if code.is_executed() {
+        history.extend(outputs.iter().enumerate().map(|(number, output)| HistoryRecord {
+            account: output.to,
+            line: 1 + number as u32,
+            direction: Direction::In,
+            counterparty: transaction.sender,
+            amount: output.amount,
+            reference: output.reference,
+            ..payer.clone()
+        }));
+    }
+    history.push(payer);
+}

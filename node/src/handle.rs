@@ -1,0 +1,326 @@
+//! What the API may ask of a running node.
+
+pub use crate::replica::ReplicaStatus;
+
+use crate::api::NodeView;
+use crate::mempool::Full;
+use crate::payload;
+use crate::replica::Admission;
+use crate::storage::{BlockRecord, Storage, StorageError, TransactionPosition};
+use crate::verifier::SubmissionChecker;
+use crate::waiters::Settlement;
+use farthing_consensus::committee::Committee;
+use farthing_consensus::vertex::Author;
+use farthing_core::account::Account;
+use farthing_core::account_proof::{AccountProof, UncertifiedAccountProof};
+use farthing_core::address::Address;
+use farthing_core::block::{BlockHash, BlockHeader, DropReason, ResultCode, TransactionResult};
+use farthing_core::certificate::{Certificate, LINKS_MAX};
+use farthing_core::genesis::Genesis;
+use farthing_core::hash::ChainHash;
+use farthing_core::receipt::{Receipt, transaction_path};
+use farthing_core::transaction::{SignedTransaction, TransactionId, VerifiedTransaction};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use prometheus_client::registry::Registry;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+/// What does not change while a node runs.
+pub struct NodeInfo {
+    /// The genesis document.
+    pub genesis: Arc<Genesis>,
+    /// The genesis document as JSON.
+    pub genesis_json: String,
+    /// Its hash.
+    pub chain: ChainHash,
+    /// This node's validator number; none for a full node.
+    pub own: Option<Author>,
+    /// The committee.
+    pub committee: Arc<Committee>,
+    /// The program's version.
+    pub version: &'static str,
+}
+
+/// What a submitter waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// For nothing: the mempool has it.
+    Accepted,
+    /// Until it is in a block here (or cannot be any more).
+    Final,
+    /// Until that block is certified too.
+    Certified,
+}
+
+/// What became of one submitted transaction so far.
+#[derive(Debug, Clone)]
+pub enum SubmitOutcome {
+    /// It is in the mempool, in no block that this node knows. With another wait than [`Wait::Accepted`]: time ran out.
+    Pending {
+        /// The transaction.
+        id: TransactionId,
+    },
+    /// It is in a block, perhaps since long ago.
+    InBlock {
+        /// The transaction.
+        id: TransactionId,
+        /// Where it stands.
+        position: TransactionPosition,
+        /// What became of it there.
+        code: ResultCode,
+        /// The block's header.
+        header: Arc<BlockHeader>,
+        /// The block's hash.
+        block_hash: BlockHash,
+        /// Whether the block is certified.
+        certified: bool,
+    },
+    /// It is in no block, and not in the mempool.
+    Refused {
+        /// The transaction.
+        id: TransactionId,
+        /// Why.
+        reason: RefuseReason,
+    },
+}
+
+/// Why a transaction was not taken, or left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefuseReason {
+    /// Its signature is not its sender's.
+    BadSignature,
+    /// The ledger would leave it out of any block now, or did.
+    Dropped(DropReason),
+    /// The mempool is full.
+    MempoolFull,
+    /// The sender has too many transactions in the mempool.
+    SenderFull,
+    /// This node takes no transactions now: it is behind, not connected to enough validators, or no validator.
+    NotReady,
+}
+
+/// The node is stopping, or has too much to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the node is busy or stopping: try again in a moment, or ask another node")]
+pub struct Unavailable;
+
+/// An account, and as of when.
+#[derive(Debug, Clone)]
+pub struct AccountSnapshot {
+    /// The account; none if there is none at the address.
+    pub account: Option<Account>,
+    /// The newest block in the state.
+    pub height: u64,
+    /// The newest commit in the state.
+    pub commit_index: u64,
+    /// That commit's time in milliseconds since the Unix epoch.
+    pub timestamp_ms: u64,
+}
+
+/// What the driver is asked.
+pub(crate) enum Command {
+    Submit { transactions: Vec<VerifiedTransaction>, wait: Wait, reply: oneshot::Sender<Vec<Submitted>> },
+    Account(Address, oneshot::Sender<AccountSnapshot>),
+    Prove(Address, oneshot::Sender<Option<UncertifiedAccountProof>>),
+    IsPending(TransactionId, oneshot::Sender<bool>),
+    Status(oneshot::Sender<ReplicaStatus>),
+}
+
+/// The driver's answer to one submitted transaction.
+pub(crate) enum Submitted {
+    /// It was refused.
+    Refused(RefuseReason),
+    /// It is pending; with a receiver, wait for what becomes of it.
+    Pending(Option<oneshot::Receiver<Settlement>>),
+}
+
+impl From<Admission> for Result<(), RefuseReason> {
+    fn from(admission: Admission) -> Result<(), RefuseReason> {
+        match admission {
+            Admission::Pending | Admission::InBlock => Ok(()),
+            Admission::Dropped(reason) => Err(RefuseReason::Dropped(reason)),
+            Admission::Full(Full::InAll) => Err(RefuseReason::MempoolFull),
+            Admission::Full(Full::ForSender) => Err(RefuseReason::SenderFull),
+        }
+    }
+}
+
+/// A handle to a running node. Cheap to clone.
+#[derive(Clone)]
+pub struct NodeHandle {
+    info: Arc<NodeInfo>,
+    storage: Arc<dyn Storage>,
+    commands: mpsc::Sender<Command>,
+    checker: SubmissionChecker,
+    registry: Arc<Mutex<Registry>>,
+}
+
+impl NodeHandle {
+    pub(crate) fn new(
+        info: Arc<NodeInfo>,
+        storage: Arc<dyn Storage>,
+        commands: mpsc::Sender<Command>,
+        checker: SubmissionChecker,
+        registry: Arc<Mutex<Registry>>,
+    ) -> NodeHandle {
+        NodeHandle { info, storage, commands, checker, registry }
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| Unavailable)?;
+        answer.await.map_err(|_| Unavailable)
+    }
+
+    async fn submit_and_wait(
+        &self,
+        transactions: Vec<SignedTransaction>,
+        wait: Wait,
+        timeout: Duration,
+    ) -> Result<Vec<SubmitOutcome>, Unavailable> {
+        let deadline = Instant::now() + timeout;
+        let bad_signature = |id| SubmitOutcome::Refused { id, reason: RefuseReason::BadSignature };
+        let ids: Vec<_> = transactions.iter().map(|signed| signed.transaction.id(&self.info.chain)).collect();
+        let checked = self.checker.check(transactions).await.map_err(|_| Unavailable)?;
+        let good: Vec<_> = checked.iter().map(Result::is_ok).collect();
+        let transactions: Vec<_> = checked.into_iter().flatten().collect();
+        let submitted = if transactions.is_empty() {
+            Vec::new()
+        } else {
+            self.ask(|reply| Command::Submit { transactions, wait, reply }).await?
+        };
+        let mut submitted = submitted.into_iter();
+        let mut outcomes = Vec::with_capacity(ids.len());
+        for (id, good) in ids.into_iter().zip(good) {
+            outcomes.push(match good.then(|| submitted.next()).flatten() {
+                Some(submitted) => outcome(id, submitted, deadline).await,
+                None => bad_signature(id),
+            });
+        }
+        Ok(outcomes)
+    }
+
+    /// A certificate of the block at `height`: its own, or that of the next block that has one, with the headers between.
+    fn certificate(&self, height: u64) -> Result<Option<Certificate>, StorageError> {
+        let mut links = Vec::new();
+        for certified in height..=height + LINKS_MAX as u64 {
+            if certified > height {
+                match self.storage.header(certified)? {
+                    Some(header) => links.push(header),
+                    None => return Ok(None),
+                }
+            }
+            if let Some(attestations) = self.storage.certificate(certified)? {
+                return Ok(Some(Certificate { links, attestations }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn stored_transaction(
+        &self,
+        block: &BlockRecord,
+        position: u32,
+    ) -> Result<Option<SignedTransaction>, StorageError> {
+        let Some(entry) = block.entries.get(position as usize) else { return Ok(None) };
+        let Some(payload) = block.payloads.get(usize::from(entry.payload)) else { return Ok(None) };
+        let Some(vertex) = self.storage.vertex(&payload.vertex)? else { return Ok(None) };
+        let damaged =
+            |what: String| StorageError::Damaged(format!("the payload of vertex {:?}: {what}", payload.vertex));
+        let mut transactions = payload::decode(vertex.payload()).map_err(|error| damaged(error.to_string()))?;
+        let place = entry.place as usize;
+        if place >= transactions.len() || transactions[place].transaction.id(&self.info.chain) != entry.id {
+            return Err(damaged(format!("transaction {place} is not {}", entry.id)));
+        }
+        Ok(Some(transactions.swap_remove(place)))
+    }
+}
+
+impl NodeView for NodeHandle {
+    fn info(&self) -> &NodeInfo {
+        &self.info
+    }
+
+    fn storage(&self) -> &dyn Storage {
+        &*self.storage
+    }
+
+    fn submit(
+        &self,
+        transactions: Vec<SignedTransaction>,
+        wait: Wait,
+        timeout: Duration,
+    ) -> BoxFuture<'_, Result<Vec<SubmitOutcome>, Unavailable>> {
+        self.submit_and_wait(transactions, wait, timeout).boxed()
+    }
+
+    fn account(&self, address: Address) -> BoxFuture<'_, Result<AccountSnapshot, Unavailable>> {
+        self.ask(move |reply| Command::Account(address, reply)).boxed()
+    }
+
+    fn account_proof(&self, address: Address) -> BoxFuture<'_, Result<Option<AccountProof>, Unavailable>> {
+        async move {
+            let Some(proof) = self.ask(|reply| Command::Prove(address, reply)).await? else { return Ok(None) };
+            let certificate = self.certificate(proof.header().height).map_err(|_| Unavailable)?;
+            Ok(certificate.map(|certificate| proof.certify(certificate)))
+        }
+        .boxed()
+    }
+
+    fn is_pending(&self, id: TransactionId) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        self.ask(move |reply| Command::IsPending(id, reply)).boxed()
+    }
+
+    fn status(&self) -> BoxFuture<'_, Result<ReplicaStatus, Unavailable>> {
+        self.ask(Command::Status).boxed()
+    }
+
+    fn transaction(&self, position: TransactionPosition) -> Result<Option<SignedTransaction>, StorageError> {
+        match self.storage.block(position.height)? {
+            Some(block) => self.stored_transaction(&block, position.position),
+            None => Ok(None),
+        }
+    }
+
+    fn receipt(&self, position: TransactionPosition) -> Result<Option<Receipt>, StorageError> {
+        let Some(block) = self.storage.block(position.height)? else { return Ok(None) };
+        let Some(transaction) = self.stored_transaction(&block, position.position)? else { return Ok(None) };
+        let Some(certificate) = self.certificate(position.height)? else { return Ok(None) };
+        let results: Vec<_> =
+            block.entries.iter().map(|entry| TransactionResult { id: entry.id, code: entry.code }).collect();
+        Ok(Some(Receipt {
+            transaction,
+            code: results[position.position as usize].code,
+            position: position.position,
+            path: transaction_path(&results, position.position),
+            header: block.header,
+            certificate,
+        }))
+    }
+
+    fn metrics_text(&self) -> String {
+        let registry = self.registry.lock().expect("nothing panics while it holds this lock");
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("writing into memory cannot fail");
+        text
+    }
+}
+
+async fn outcome(id: TransactionId, submitted: Submitted, deadline: Instant) -> SubmitOutcome {
+    let settlement = match submitted {
+        Submitted::Refused(reason) => return SubmitOutcome::Refused { id, reason },
+        Submitted::Pending(None) => return SubmitOutcome::Pending { id },
+        Submitted::Pending(Some(settlement)) => settlement,
+    };
+    match tokio::time::timeout_at(deadline, settlement).await {
+        Ok(Ok(Settlement::InBlock { position, code, header, block_hash, certified })) => {
+            SubmitOutcome::InBlock { id, position, code, header, block_hash, certified }
+        }
+        Ok(Ok(Settlement::Dropped(reason))) => SubmitOutcome::Refused { id, reason: RefuseReason::Dropped(reason) },
+        // Time ran out, or there was no room to wait.
+        Err(_) | Ok(Err(_)) => SubmitOutcome::Pending { id },
+    }
+}

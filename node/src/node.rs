@@ -1,0 +1,240 @@
+//! Wiring: starts the parts of a node in order, keeps them together while it runs, and stops them in order.
+
+use crate::api::{self, ApiConfig, ApiMetrics, RateLimit};
+use crate::config::{Config, LogFormat};
+use crate::driver::{Clock, Driver, Inbox};
+use crate::handle::{NodeHandle, NodeInfo};
+use crate::init;
+use crate::journal::Journal;
+use crate::keys_file::Identity;
+use crate::mempool::MempoolLimits;
+use crate::metrics::Metrics;
+use crate::network::{Member, Network, NetworkConfig};
+use crate::replica::{Own, Replica, ReplicaSettings, Stop};
+use crate::storage::rocks::{OpenOptions, RocksStorage};
+use crate::storage::{Retention, Storage};
+use crate::verifier::Verifier;
+use crate::waiters::Waiters;
+use anyhow::Context as _;
+use farthing_consensus::committee::Committee;
+use farthing_consensus::engine::Settings;
+use farthing_consensus::vertex::Author;
+use farthing_core::genesis::Genesis;
+use prometheus_client::registry::Registry;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// Questions and submissions that may wait for the driver.
+const COMMANDS_MAX: usize = 4_096;
+
+/// How far back the index of ids reaches at least: the longest validity of a transaction that the genesis allows is added to it.
+const TRANSACTIONS_MARGIN_MS: u64 = 600_000;
+
+/// Runs a node until `shutdown` ends or the node cannot go on.
+///
+/// # Errors
+/// Whatever keeps the node from starting or from going on, with what to do about it.
+pub fn run(config: Config, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads to run on")?;
+    let result = runtime.block_on(start(config, shutdown));
+    // What is still running are connections of clients; they have had their time.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    result
+}
+
+/// Sends logs to standard error in the configured form.
+pub fn start_logging(config: &Config) {
+    let filter = tracing_subscriber::EnvFilter::new(&config.log.filter);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Text => logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Json => logs.json().init(),
+    }
+}
+
+async fn start(config: Config, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+    let genesis = Arc::new(config.load_genesis()?);
+    let identity = Identity::load(&config, &genesis)?;
+    let committee = Arc::new(Committee::from_genesis(&genesis));
+    let storage = open_storage(&config, &genesis, &identity)?;
+    // Taken before anything is signed: a port that is in use stops the node with nothing done.
+    let listener = TcpListener::bind(config.api.listen).await.with_context(|| {
+        format!("cannot listen on {} (api.listen): choose another port, or stop what uses it", config.api.listen)
+    })?;
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let api_metrics = ApiMetrics::register(&mut registry);
+    let network_config = network_config(&config, &genesis, &identity, &committee);
+    let (network, network_events) = Network::start(network_config, &mut registry)?;
+
+    let (done_in, done) = mpsc::unbounded_channel();
+    let (verdicts_in, verdicts) = mpsc::unbounded_channel();
+    let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
+    let stop = CancellationToken::new();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let verifier = Verifier::start(*committee.chain(), threads, verdicts_in)?;
+    let journal = Journal::start(storage.clone(), retention(&config, &genesis), done_in)?;
+    let own = identity.validator.map(|validator| Own { author: validator.author, key: validator.key });
+    let info = Arc::new(NodeInfo {
+        genesis_json: genesis.to_json(),
+        chain: *committee.chain(),
+        own: own.as_ref().map(|own| own.author),
+        committee: committee.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        genesis: genesis.clone(),
+    });
+    let handle =
+        NodeHandle::new(info, storage.clone(), commands_in, verifier.submissions(), Arc::new(Mutex::new(registry)));
+
+    let (clock, mut effects) = (Clock::start(), Vec::new());
+    let replica = Replica::start(
+        &genesis,
+        committee,
+        own.clone(),
+        replica_settings(&config),
+        storage.clone(),
+        clock.now(),
+        &mut effects,
+    )?;
+    log_start(&config, &genesis, own.as_ref().map(|own| own.author), &replica);
+    let driver = Driver {
+        replica,
+        clock,
+        storage,
+        journal,
+        verifier,
+        network: network.clone(),
+        metrics,
+        waiters: Waiters::default(),
+        timer: Driver::no_timer(),
+        inbox: Inbox { done, verdicts, network: network_events, commands, stop: stop.clone() },
+    };
+    let mut ended = spawn_driver(driver, effects)?;
+    let api = tokio::spawn(api::serve(listener, Arc::new(handle), api_metrics, api_config(&config), stop.clone()));
+
+    let result = tokio::select! {
+        () = shutdown => {
+            tracing::info!("stopping");
+            stop.cancel();
+            (&mut ended).await
+        }
+        ended = &mut ended => ended,
+    };
+    stop.cancel();
+    network.shutdown().await;
+    // Requests under way get their answers, or the runtime's shutdown ends them.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(3), api).await;
+    match result {
+        Ok(Ok(())) => {
+            tracing::info!("stopped");
+            Ok(())
+        }
+        Ok(Err(stop)) => Err(stop).context("the node cannot go on"),
+        Err(_) => anyhow::bail!("the driver ended without a word"),
+    }
+}
+
+/// Runs the driver on a thread of its own.
+fn spawn_driver(
+    driver: Driver,
+    effects: Vec<crate::replica::Effect>,
+) -> anyhow::Result<oneshot::Receiver<Result<(), Stop>>> {
+    let (end, ended) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    std::thread::Builder::new().name("driver".into()).spawn(move || {
+        let result = runtime.block_on(driver.run(effects));
+        // Whoever waits for the end may have given up.
+        let _ = end.send(result);
+    })?;
+    Ok(ended)
+}
+
+fn open_storage(config: &Config, genesis: &Genesis, identity: &Identity) -> anyhow::Result<Arc<dyn Storage>> {
+    let validator = identity.validator.as_ref().map(|validator| validator.key.public_key());
+    let options = OpenOptions { chain: genesis.chain_hash(), validator };
+    let storage = RocksStorage::open(&config.database(), &options)?;
+    if let Some(key) = validator
+        && init::states_nothing_signed(&config.home, &key)?
+    {
+        if storage.signing_state()?.is_none() {
+            storage.initialize_signing_state()?;
+        }
+        init::remove_nothing_signed(&config.home)?;
+    }
+    Ok(Arc::new(storage))
+}
+
+fn network_config(
+    config: &Config,
+    genesis: &Genesis,
+    identity: &Identity,
+    committee: &Arc<Committee>,
+) -> NetworkConfig {
+    let members = genesis
+        .validators()
+        .iter()
+        .enumerate()
+        .map(|(author, validator)| Member {
+            author: author as Author,
+            network_key: validator.network_key,
+            address: config.network.peers.get(&validator.name).cloned(),
+        })
+        .collect();
+    NetworkConfig {
+        identity: identity.network_key.clone(),
+        committee: committee.clone(),
+        members,
+        own: identity.validator.as_ref().map(|validator| validator.author),
+        listen: config.network.listen.clone(),
+        followers_max: config.network.followers_max,
+        queue_bytes_max: NetworkConfig::QUEUE_BYTES_MAX,
+    }
+}
+
+fn retention(config: &Config, genesis: &Genesis) -> Retention {
+    Retention {
+        commits: config.storage.retain_commits,
+        blocks: config.storage.retain_blocks,
+        transactions_ms: genesis.parameters().validity_max_ms + TRANSACTIONS_MARGIN_MS,
+    }
+}
+
+fn replica_settings(config: &Config) -> ReplicaSettings {
+    ReplicaSettings {
+        engine: Settings { round_delay_min_ms: config.consensus.round_delay_min_ms, ..Settings::default() },
+        mempool: MempoolLimits {
+            transactions_max: config.mempool.transactions_max,
+            bytes_max: config.mempool.bytes_max,
+            per_sender_max: config.mempool.per_sender_max,
+        },
+        flush_interval_ms: None,
+    }
+}
+
+fn api_config(config: &Config) -> ApiConfig {
+    let requests_per_second = config.api.requests_per_second_per_address;
+    let burst = requests_per_second.saturating_mul(2);
+    ApiConfig {
+        body_bytes_max: config.api.body_bytes_max,
+        connections_max: config.api.connections_max,
+        connections_per_address_max: config.api.connections_per_address_max,
+        rate_limit: (requests_per_second > 0).then_some(RateLimit { requests_per_second, burst }),
+        ..ApiConfig::default()
+    }
+}
+
+fn log_start(config: &Config, genesis: &Genesis, own: Option<Author>, replica: &Replica) {
+    let name = own.map_or("full node", |own| genesis.validators()[usize::from(own)].name.as_str());
+    tracing::info!(
+        network = genesis.network(),
+        chain = %genesis.chain_hash(),
+        node = name,
+        height = replica.newest_height(),
+        api = %config.api.listen,
+        version = env!("CARGO_PKG_VERSION"),
+        "started"
+    );
+}

@@ -1,0 +1,444 @@
+//! A replica: engine, mempool, executor and certifier as one synchronous machine over a storage trait.
+//!
+//! It is driven by [`Event`]s and time and answers with [`Effect`]s; it never waits, starts nothing and reads no clock. The driver
+//! runs it in production, the simulator in tests, both the same code.
+//!
+//! What must be durable first is held back in one ordered log ([`log::OutputLog`]): a vertex is sent, a commit executed and a
+//! client answered only when storage reported every write ahead of it as done. Writes that others rely on are synced: own
+//! vertices and commits. A block's write is not synced by itself: it follows from its commit, and the next own vertex, which
+//! is the first to attest it, is written after it and synced.
+
+pub mod log;
+mod recovery;
+mod serve;
+mod status;
+
+pub use recovery::{RecoveryError, ReplicaSettings};
+pub use status::ReplicaStatus;
+
+use crate::certifier::{Certified, Certifier, WrongState};
+use crate::executor::{Executed, Executor, Verdict};
+use crate::mempool::{Full, Mempool};
+use crate::network::{Inbound, Outbound, Peer};
+use crate::storage::{Batch, Storage, StorageError};
+use bytes::Bytes;
+use farthing_consensus::commit::CommittedVertices;
+use farthing_consensus::committee::Committee;
+use farthing_consensus::engine::{Engine, Input, Now, Output};
+use farthing_consensus::message::Message;
+use farthing_consensus::vertex::{Author, VerifiedVertex, VertexRef};
+use farthing_core::block::{BlockHeader, DropReason, ResultCode};
+use farthing_core::certificate::Attestation;
+use farthing_core::codec;
+use farthing_core::hash::Digest;
+use farthing_core::keys::SecretKey;
+use farthing_core::transaction::{TransactionId, VerifiedTransaction};
+use log::{OutputLog, Ticket};
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
+
+/// The validator that a replica speaks for.
+#[derive(Clone)]
+pub struct Own {
+    /// Its number.
+    pub author: Author,
+    /// Its key.
+    pub key: SecretKey,
+}
+
+/// What happens to a replica.
+#[derive(Debug)]
+pub enum Event {
+    /// The time asked for with [`Effect::SetTimer`] has come.
+    Timer,
+    /// A connection stands.
+    Connected(Peer),
+    /// A connection is gone.
+    Disconnected(Peer),
+    /// A peer said something.
+    Message {
+        /// Who.
+        from: Peer,
+        /// What, decoded and with its vertices verified.
+        message: Inbound,
+    },
+    /// Verification of a payload ended.
+    Verdict {
+        /// The vertex.
+        vertex: VertexRef,
+        /// The verdict.
+        verdict: Verdict,
+    },
+    /// The write with this ticket is done (and durable, if it was to be synced), and so are all before it.
+    Persisted(Ticket),
+}
+
+/// What a replica wants done. The driver does these at once and in order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Write atomically, in the order of tickets; then say [`Event::Persisted`].
+    Persist {
+        /// The number of the write.
+        ticket: Ticket,
+        /// What to write.
+        batch: Batch,
+        /// Whether it must be durable before it counts as done.
+        sync: bool,
+    },
+    /// Send to a peer.
+    Send {
+        /// To whom.
+        to: Peer,
+        /// What.
+        message: Outbound,
+    },
+    /// Drop a peer that broke the protocol.
+    Disconnect {
+        /// Whom.
+        peer: Peer,
+        /// Why, for the log and the metrics.
+        reason: &'static str,
+    },
+    /// Check the transactions of this vertex; then say [`Event::Verdict`].
+    Verify(VerifiedVertex),
+    /// Say [`Event::Timer`] at this monotonic time in milliseconds. Replaces the time asked for before.
+    SetTimer {
+        /// When.
+        at_ms: u64,
+    },
+    /// Transactions whose fate is known.
+    Settled(Settled),
+    /// All blocks up to this height are certified.
+    CertifiedUpTo(u64),
+}
+
+/// Transactions whose fate is known, after the execution of one commit or at the end of their validity.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// The block, if there is one, with its transactions in order.
+    pub block: Option<SettledBlock>,
+    /// What was left out.
+    pub dropped: Vec<(TransactionId, DropReason)>,
+    /// Authors whose payload was void.
+    pub void_authors: Vec<Author>,
+}
+
+/// A block that can be read from storage from now on.
+#[derive(Debug)]
+pub struct SettledBlock {
+    /// The header.
+    pub header: BlockHeader,
+    /// The hash.
+    pub hash: Digest,
+    /// The transactions with their results, in order.
+    pub results: Vec<(TransactionId, ResultCode)>,
+}
+
+/// What the mempool says to a submitted transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It is in the mempool, or in a block that is just being written: wait for it to be settled.
+    Pending,
+    /// It is in a block already: look it up by its id.
+    InBlock,
+    /// It would be left out of any block at this time.
+    Dropped(DropReason),
+    /// There is no room.
+    Full(Full),
+}
+
+/// Why a replica cannot go on: the process must stop.
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
+    /// Storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The state is not that of the network.
+    #[error(transparent)]
+    WrongState(#[from] WrongState),
+}
+
+/// The replica.
+pub struct Replica {
+    committee: Arc<Committee>,
+    own: Option<Own>,
+    engine: Engine,
+    executor: Executor,
+    mempool: Mempool,
+    certifier: Certifier,
+    storage: Arc<dyn Storage>,
+    log: OutputLog<Held>,
+    inputs: VecDeque<Input>,
+    /// Validators with a connection.
+    connected: BTreeSet<Author>,
+    followers: BTreeSet<Peer>,
+    subscribers: BTreeSet<Peer>,
+    /// The payload given to the engine last, with its transactions, which need no second check.
+    proposal: Option<(Bytes, Vec<VerifiedTransaction>)>,
+    /// Transactions executed in blocks whose write is not done yet. Looked up only.
+    being_written: HashSet<TransactionId>,
+    /// What the engine was told about the mempool.
+    told_waiting: bool,
+    evidence_count: u64,
+}
+
+/// An output that waits for writes.
+#[derive(Debug)]
+enum Held {
+    Broadcast(VerifiedVertex),
+    Send(Author, Message),
+    Commit(CommittedVertices),
+    Settled(Settled),
+    CertifiedUpTo(u64),
+}
+
+impl Replica {
+    /// Takes in one event.
+    ///
+    /// # Errors
+    /// [`Stop`]: the process must end, nothing that was asked for after the failure may be done.
+    pub fn step(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) -> Result<(), Stop> {
+        match event {
+            Event::Timer => self.inputs.push_back(Input::Timer),
+            Event::Connected(peer) => self.connected(peer),
+            Event::Disconnected(peer) => self.disconnected(peer),
+            Event::Message { from, message } => self.message(from, message, effects)?,
+            Event::Verdict { vertex, verdict } => self.executor.verdict(&vertex, verdict),
+            Event::Persisted(ticket) => self.log.done(ticket),
+        }
+        self.run(now, effects)
+    }
+
+    /// Offers transactions to the mempool. The answers stand in the same order.
+    ///
+    /// # Errors
+    /// As [`Replica::step`].
+    pub fn submit(
+        &mut self,
+        now: Now,
+        transactions: Vec<VerifiedTransaction>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Vec<Admission>, Stop> {
+        let admissions =
+            transactions.into_iter().map(|transaction| self.admit(transaction)).collect::<Result<_, StorageError>>()?;
+        self.run(now, effects)?;
+        Ok(admissions)
+    }
+
+    /// Whether a transaction is in the mempool or in a block that is being written.
+    pub fn is_pending(&self, id: &TransactionId) -> bool {
+        self.mempool.contains(id) || self.being_written.contains(id)
+    }
+
+    /// The ledger, for questions about accounts.
+    pub fn ledger(&mut self) -> &mut farthing_core::execution::Ledger {
+        self.executor.ledger_mut()
+    }
+
+    /// The newest block executed.
+    pub fn newest_height(&self) -> u64 {
+        self.executor.ledger().newest().height
+    }
+
+    /// Whether transactions can be submitted here now.
+    pub fn takes_transactions(&self) -> bool {
+        self.own.is_some() && self.is_ready()
+    }
+
+    /// The highest block that a quorum attests.
+    pub fn certified_height(&self) -> u64 {
+        self.certifier.certified_height()
+    }
+
+    /// Works until nothing is left to do before the next event.
+    fn run(&mut self, now: Now, effects: &mut Vec<Effect>) -> Result<(), Stop> {
+        // Each round takes an input or releases an output; both are finitely many, and only the engine makes new ones.
+        loop {
+            if self.told_waiting != self.mempool.has_waiting() {
+                self.told_waiting = self.mempool.has_waiting();
+                self.inputs.push_back(Input::PayloadWaiting(self.told_waiting));
+            }
+            if let Some(input) = self.inputs.pop_front() {
+                self.engine_step(now, input, effects)?;
+            } else if let Some(held) = self.log.pop() {
+                self.release(held, effects);
+            } else if let Some(executed) = self.executor.execute_next() {
+                self.executed(executed, effects)?;
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    fn engine_step(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) -> Result<(), Stop> {
+        let mut outputs = Vec::new();
+        self.engine.step(now, input, &mut outputs);
+        self.engine_outputs(outputs, effects)
+    }
+
+    fn engine_outputs(&mut self, outputs: Vec<Output>, effects: &mut Vec<Effect>) -> Result<(), Stop> {
+        for output in outputs {
+            match output {
+                Output::Persist { vertices, commits, last_signed } => {
+                    let batch = Batch { vertices, commits, last_signed, ..Batch::default() };
+                    self.persist(batch, true, effects);
+                }
+                Output::Broadcast(vertex) => self.log.push(Held::Broadcast(vertex)),
+                Output::Send { to, message } => self.log.push(Held::Send(to, message)),
+                Output::RequestPayload { bytes_max } => self.propose(bytes_max),
+                Output::SetTimer { at_ms } => effects.push(Effect::SetTimer { at_ms }),
+                Output::Commit(commit) => self.log.push(Held::Commit(commit)),
+                Output::Accepted(vertex) => self.accepted(vertex, effects)?,
+                Output::Uncommitted(vertices) => self.uncommitted(&vertices),
+                Output::Evidence(pair) => {
+                    self.evidence_count += 1;
+                    let header = &pair.0.header;
+                    let evidence = vec![(header.round, header.author, codec::encode(&*pair))];
+                    self.persist(Batch { evidence, ..Batch::default() }, false, effects);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn persist(&mut self, batch: Batch, sync: bool, effects: &mut Vec<Effect>) {
+        let ticket = self.log.barrier();
+        effects.push(Effect::Persist { ticket, batch, sync });
+    }
+
+    fn release(&mut self, held: Held, effects: &mut Vec<Effect>) {
+        match held {
+            Held::Broadcast(vertex) => {
+                for peer in &self.subscribers {
+                    effects.push(Effect::Send { to: *peer, message: Outbound::Vertex(vertex.clone()) });
+                }
+            }
+            Held::Send(to, message) => {
+                effects.push(Effect::Send { to: Peer::Validator(to), message: Outbound::Message(message) });
+            }
+            Held::Commit(commit) => {
+                for vertex in &commit.vertices {
+                    self.want_verdict(vertex, effects);
+                }
+                self.executor.enqueue(commit);
+            }
+            Held::Settled(settled) => {
+                for (id, _) in settled.block.iter().flat_map(|block| &block.results) {
+                    self.being_written.remove(id);
+                }
+                effects.push(Effect::Settled(settled));
+            }
+            Held::CertifiedUpTo(height) => effects.push(Effect::CertifiedUpTo(height)),
+        }
+    }
+
+    /// Answers the engine's wish for a payload, as its very next input.
+    fn propose(&mut self, bytes_max: usize) {
+        let ledger = self.executor.ledger();
+        let now_ms = ledger.timestamp_ms();
+        let proposal = self.mempool.take(bytes_max, |transaction| ledger.check(transaction.transaction(), now_ms));
+        if !proposal.refused.is_empty() {
+            // Those that are in a block by now were settled with it.
+            self.log.push(Held::Settled(Settled { dropped: proposal.refused, ..Settled::default() }));
+        }
+        self.proposal = Some((proposal.payload.clone(), proposal.transactions));
+        self.inputs.push_front(Input::Payload(proposal.payload));
+    }
+
+    fn accepted(&mut self, vertex: VerifiedVertex, effects: &mut Vec<Effect>) -> Result<(), Stop> {
+        let is_own = self.own.as_ref().is_some_and(|own| own.author == vertex.author());
+        if is_own
+            && !vertex.payload().is_empty()
+            && let Some((_, transactions)) = self.proposal.take_if(|(payload, _)| payload == vertex.payload())
+        {
+            self.executor.want_verdict(vertex.reference());
+            self.executor.verdict(&vertex.reference(), Verdict::Valid(transactions));
+        }
+        self.want_verdict(&vertex, effects);
+        for attestation in &vertex.header().attestations {
+            let certified = self.certifier.attested(vertex.author(), attestation)?;
+            self.certified(certified, effects);
+        }
+        Ok(())
+    }
+
+    fn want_verdict(&mut self, vertex: &VerifiedVertex, effects: &mut Vec<Effect>) {
+        if !vertex.payload().is_empty() && self.executor.want_verdict(vertex.reference()) {
+            effects.push(Effect::Verify(vertex.clone()));
+        }
+    }
+
+    fn certified(&mut self, certified: Option<Certified>, effects: &mut Vec<Effect>) {
+        let Some(certified) = certified else { return };
+        let certificates = vec![(certified.height, certified.attestations)];
+        self.persist(Batch { certificates, ..Batch::default() }, false, effects);
+        self.log.push(Held::CertifiedUpTo(self.certifier.certified_height()));
+    }
+
+    /// Own vertices that nobody committed: what they carried is proposed again.
+    fn uncommitted(&mut self, vertices: &[VerifiedVertex]) {
+        for vertex in vertices {
+            let transactions = crate::payload::decode(vertex.payload()).expect("an own payload decodes");
+            let chain = self.committee.chain();
+            self.mempool.propose_again(transactions.iter().map(|signed| signed.transaction.id(chain)));
+        }
+    }
+
+    fn executed(&mut self, executed: Executed, effects: &mut Vec<Effect>) -> Result<(), Stop> {
+        let Executed { commit_index, block, mut dropped, flush, void_authors } = executed;
+        for (id, _) in &dropped {
+            self.mempool.remove(id);
+        }
+        let mut settled = Settled { void_authors, ..Settled::default() };
+        let (mut position, mut attestation) = (None, None);
+        let mut batch = Batch { flush, ..Batch::default() };
+        if let Some(block) = block {
+            let header = block.record.header.clone();
+            let results: Vec<_> = block.record.entries.iter().map(|entry| (entry.id, entry.code)).collect();
+            for (id, _) in &results {
+                self.mempool.remove(id);
+                self.being_written.insert(*id);
+            }
+            position = Some((header.height, block.hash));
+            attestation = self
+                .own
+                .as_ref()
+                .map(|own| Attestation::sign(self.committee.chain(), header.height, block.hash, &own.key));
+            settled.block = Some(SettledBlock { header, hash: block.hash, results });
+            batch.block = Some((block.record, block.history));
+        }
+        let expired = self.mempool.expire(self.executor.ledger().timestamp_ms());
+        dropped.extend(expired.into_iter().map(|id| (id, DropReason::Expired)));
+        settled.dropped = dropped;
+        if batch.block.is_some() || batch.flush.is_some() {
+            self.persist(batch, false, effects);
+        }
+        self.log.push(Held::Settled(settled));
+        if let Some((height, hash)) = position {
+            let certified = self.certifier.executed(height, hash)?;
+            self.certified(certified, effects);
+        }
+        self.executor.forget_up_to(self.engine.status().gc_round);
+        self.inputs.push_back(Input::Executed { index: commit_index, block: position, attestation });
+        Ok(())
+    }
+
+    fn admit(&mut self, transaction: VerifiedTransaction) -> Result<Admission, StorageError> {
+        let id = transaction.id();
+        if self.is_pending(&id) {
+            return Ok(Admission::Pending);
+        }
+        let ledger = self.executor.ledger();
+        if let Err(reason) = ledger.check(transaction.transaction(), ledger.timestamp_ms()) {
+            // The same bytes again, after they were executed, get the answer that they got.
+            return Ok(match self.storage.transaction(&id)? {
+                Some(_) => Admission::InBlock,
+                None => Admission::Dropped(reason),
+            });
+        }
+        Ok(match self.mempool.insert(transaction) {
+            Ok(()) => Admission::Pending,
+            Err(full) => Admission::Full(full),
+        })
+    }
+}

@@ -1,0 +1,288 @@
+//! Starting a replica from what its storage holds: a new network, or a node that stopped at any moment.
+//!
+//! The state is read at its last flush point and checked against its root; the commits since are executed again, with the verdicts
+//! that were stored with their blocks, and must give the stored headers. Then the engine gets its commits and vertices back.
+
+use super::{Effect, Own, Replica, Stop};
+use crate::certifier::{Certifier, WrongState};
+use crate::executor::{self, Executor, Verdict};
+use crate::mempool::{Mempool, MempoolLimits};
+use crate::replica::log::OutputLog;
+use crate::storage::{Batch, BlockRecord, Storage, StorageError};
+use farthing_consensus::commit::Commit;
+use farthing_consensus::committee::Committee;
+use farthing_consensus::engine::{Engine, Input, Now, Output, Recovered, Settings};
+use farthing_consensus::vertex::{VerifiedVertex, VertexRef};
+use farthing_core::block::BlockHeader;
+use farthing_core::certificate::Attestation;
+use farthing_core::execution::Ledger;
+use farthing_core::flush::RestoreError;
+use farthing_core::genesis::Genesis;
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
+
+/// How many of the newest blocks are attested again at most, if no own vertex is known that attests them.
+const ATTEST_AGAIN_MAX: u64 = 64;
+
+/// The most vertices that the engine gets back.
+const VERTICES_MAX: usize = 200_000;
+
+/// Why a replica cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// Storage failed, or what it holds does not decode.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The stored state is not what its root says.
+    #[error(transparent)]
+    State(#[from] RestoreError),
+    /// A validator without its signing state could sign a slot twice.
+    #[error(
+        "the data directory has a validator key but no signing state: it is not the one that this validator used last. \
+         Put the right one back; a validator that lost its data must not sign with the same key again"
+    )]
+    NoSigningState,
+    /// Something that must be there is not.
+    #[error("the database is damaged: {0} is missing")]
+    Missing(String),
+    /// Executing a stored commit again gave another block.
+    #[error(
+        "executing commit {commit_index} again gave a block {now} where {stored} is stored: this program or its database is \
+         damaged, or the program is another version; nothing was signed"
+    )]
+    Diverged {
+        /// The commit.
+        commit_index: u64,
+        /// The stored block.
+        stored: String,
+        /// The block computed now.
+        now: String,
+    },
+    /// The state is not that of the network.
+    #[error(transparent)]
+    WrongState(#[from] WrongState),
+    /// The first step failed.
+    #[error(transparent)]
+    Stop(#[from] Stop),
+}
+
+/// Local choices for a replica.
+#[derive(Clone, Debug, Default)]
+pub struct ReplicaSettings {
+    /// Those of the engine.
+    pub engine: Settings,
+    /// The bounds of the mempool.
+    pub mempool: MempoolLimits,
+    /// How much commit time lies between two flushes of the state, in milliseconds; `None` for the ledger's default.
+    pub flush_interval_ms: Option<u64>,
+}
+
+impl Replica {
+    /// Starts from what `storage` holds. `own` is the validator to speak for; without one the replica follows.
+    ///
+    /// # Errors
+    /// [`RecoveryError`] says what is wrong with the stored data. Nothing was signed then.
+    pub fn start(
+        genesis: &Genesis,
+        committee: Arc<Committee>,
+        own: Option<Own>,
+        settings: ReplicaSettings,
+        storage: Arc<dyn Storage>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Replica, RecoveryError> {
+        let signing_state = storage.signing_state()?;
+        let last_signed = match (&own, signing_state) {
+            (Some(_), None) => return Err(RecoveryError::NoSigningState),
+            (Some(_), Some(last_signed)) => last_signed,
+            (None, _) => None,
+        };
+        let mut ledger = match storage.state()? {
+            Some((point, slots)) => Ledger::restore(genesis, point, slots)?,
+            None => Ledger::genesis(genesis),
+        };
+        if let Some(interval_ms) = settings.flush_interval_ms {
+            ledger.set_flush_interval_ms(interval_ms);
+        }
+        replay(&mut ledger, &committee, &*storage)?;
+        let recovered = recovered(&committee, &*storage, last_signed)?;
+        let certifier = certifier(genesis, &*storage, &ledger, &recovered.vertices)?;
+        let own_vertices =
+            own.iter().flat_map(|own| recovered.vertices.iter().filter(move |vertex| vertex.author() == own.author));
+        let attested = own_vertices
+            .flat_map(|vertex| vertex.header().attestations.iter().map(|attestation| attestation.height))
+            .max();
+        // What was executed needs no verdict any more; its attestations were counted above.
+        let executed: BTreeSet<VertexRef> =
+            recovered.commits.iter().flat_map(|commit| commit.vertices.iter().copied()).collect();
+        let mut outputs = Vec::new();
+        let engine_own = own.as_ref().map(|own| (own.author, own.key.clone()));
+        let engine = Engine::start(committee.clone(), engine_own, settings.engine, recovered, now, &mut outputs);
+        let mut replica = Replica {
+            committee,
+            own,
+            engine,
+            executor: Executor::new(ledger),
+            mempool: Mempool::new(settings.mempool),
+            certifier,
+            storage,
+            log: OutputLog::new(),
+            inputs: VecDeque::new(),
+            connected: BTreeSet::new(),
+            followers: BTreeSet::new(),
+            subscribers: BTreeSet::new(),
+            proposal: None,
+            being_written: HashSet::new(),
+            told_waiting: false,
+            evidence_count: 0,
+        };
+        outputs.retain(|output| !matches!(output, Output::Accepted(vertex) if executed.contains(&vertex.reference())));
+        replica.tell_executed(attested)?;
+        replica.engine_outputs(outputs, effects)?;
+        replica.run(now, effects)?;
+        Ok(replica)
+    }
+
+    /// Tells the engine which blocks stand, and attests those that no own vertex is known to attest.
+    fn tell_executed(&mut self, attested: Option<u64>) -> Result<(), RecoveryError> {
+        let newest = self.executor.ledger().newest().height;
+        let first = attested.unwrap_or(0).max(newest.saturating_sub(ATTEST_AGAIN_MAX)) + 1;
+        for height in first.min(newest).max(1)..=newest {
+            let header = stored_header(&*self.storage, height)?;
+            let hash = header.hash();
+            let again = attested.is_none_or(|attested| height > attested);
+            let attestation = self
+                .own
+                .as_ref()
+                .filter(|_| again)
+                .map(|own| Attestation::sign(self.committee.chain(), height, hash, &own.key));
+            let block = Some((height, hash));
+            self.inputs.push_back(Input::Executed { index: header.commit_index, block, attestation });
+        }
+        let index = self.executor.ledger().commit_index();
+        if index > self.executor.ledger().newest().commit_index {
+            self.inputs.push_back(Input::Executed { index, block: None, attestation: None });
+        }
+        Ok(())
+    }
+}
+
+/// Executes the stored commits after the flush point, and stores those of their blocks that a crash kept from being written.
+fn replay(ledger: &mut Ledger, committee: &Committee, storage: &dyn Storage) -> Result<(), RecoveryError> {
+    let newest = storage.newest_commit()?;
+    for index in ledger.commit_index() + 1..=newest {
+        let commit = stored_commit(storage, index)?;
+        let stored = storage.block(ledger.newest().height + 1)?.filter(|block| block.header.commit_index == index);
+        let verdicts = verdicts(&commit, stored.as_ref(), committee, storage)?;
+        let executed = executor::run(ledger, &commit, commit.digest(committee.chain()), verdicts);
+        let computed = executed.block.as_ref().map(|block| &block.record.header);
+        if let Some(stored) = &stored
+            && computed != Some(&stored.header)
+        {
+            return Err(RecoveryError::Diverged {
+                commit_index: index,
+                stored: stored.header.hash().to_string(),
+                now: computed.map_or("none".into(), |header| header.hash().to_string()),
+            });
+        }
+        let block = executed.block.filter(|_| stored.is_none()).map(|block| (block.record, block.history));
+        if block.is_some() || executed.flush.is_some() {
+            storage.apply(&Batch { block, flush: executed.flush, ..Batch::default() }, false)?;
+        }
+    }
+    // Whatever this start writes or finds written is durable before anything is sent.
+    storage.apply(&Batch::default(), true)?;
+    Ok(())
+}
+
+/// The verdicts on a commit's payloads: as stored with its block; if that was not written, the signatures are checked again.
+fn verdicts(
+    commit: &Commit,
+    stored: Option<&BlockRecord>,
+    committee: &Committee,
+    storage: &dyn Storage,
+) -> Result<Vec<(VertexRef, Verdict)>, RecoveryError> {
+    let mut verdicts = Vec::new();
+    for reference in &commit.vertices {
+        let vertex = storage
+            .vertex(reference)?
+            .ok_or_else(|| RecoveryError::Missing(format!("vertex {reference:?} of commit {}", commit.index)))?;
+        if vertex.payload().is_empty() {
+            continue;
+        }
+        let void =
+            stored.map(|block| block.payloads.iter().any(|payload| payload.vertex == *reference && payload.void));
+        let verdict = match void {
+            Some(void) => executor::verdict_from_own_storage(vertex.payload(), void, committee.chain())
+                .ok_or_else(|| RecoveryError::Missing(format!("a readable payload of vertex {reference:?}")))?,
+            None => check_payload(vertex.payload(), committee),
+        };
+        verdicts.push((*reference, verdict));
+    }
+    Ok(verdicts)
+}
+
+/// Checks a payload's signatures one by one: rare and few, and needs no entropy.
+fn check_payload(payload: &[u8], committee: &Committee) -> Verdict {
+    let Ok(transactions) = crate::payload::decode(payload) else { return Verdict::Void };
+    let verified = transactions.into_iter().map(|signed| signed.verify(committee.chain())).collect::<Result<_, _>>();
+    verified.map_or(Verdict::Void, Verdict::Valid)
+}
+
+/// What the engine gets back: commits as far as vertices above the gc round are flagged by them, and those vertices.
+fn recovered(
+    committee: &Committee,
+    storage: &dyn Storage,
+    last_signed: Option<VertexRef>,
+) -> Result<Recovered, RecoveryError> {
+    let newest = storage.newest_commit()?;
+    let mut commits = VecDeque::new();
+    let mut gc_round = 0;
+    for index in (1..=newest).rev() {
+        let commit = stored_commit(storage, index)?;
+        if index == newest {
+            gc_round = committee.gc_round(commit.leader.round);
+        }
+        let below = commit.leader.round <= gc_round;
+        commits.push_front(commit);
+        if below {
+            break;
+        }
+    }
+    let vertices = storage.vertices(gc_round + 1, u64::MAX, VERTICES_MAX)?;
+    Ok(Recovered { last_signed, commits: commits.into(), vertices })
+}
+
+fn certifier(
+    genesis: &Genesis,
+    storage: &dyn Storage,
+    ledger: &Ledger,
+    vertices: &[VerifiedVertex],
+) -> Result<Certifier, RecoveryError> {
+    let newest = ledger.newest().height;
+    let mut certified = newest;
+    while certified > 0 && storage.certificate(certified)?.is_none() {
+        certified -= 1;
+    }
+    let mut certifier = Certifier::new(genesis, certified);
+    for height in certified + 1..=newest {
+        certifier.executed(height, stored_header(storage, height)?.hash())?;
+    }
+    for vertex in vertices {
+        for attestation in &vertex.header().attestations {
+            if let Some(done) = certifier.attested(vertex.author(), attestation)? {
+                let certificates = vec![(done.height, done.attestations)];
+                storage.apply(&Batch { certificates, ..Batch::default() }, false)?;
+            }
+        }
+    }
+    Ok(certifier)
+}
+
+fn stored_commit(storage: &dyn Storage, index: u64) -> Result<Commit, RecoveryError> {
+    storage.commit(index)?.ok_or_else(|| RecoveryError::Missing(format!("commit {index}")))
+}
+
+fn stored_header(storage: &dyn Storage, height: u64) -> Result<BlockHeader, RecoveryError> {
+    storage.header(height)?.ok_or_else(|| RecoveryError::Missing(format!("the header of block {height}")))
+}

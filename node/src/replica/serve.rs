@@ -1,0 +1,155 @@
+//! What a replica does for its peers: connections, subscriptions and requests, answered from storage.
+
+use super::{Effect, Replica};
+use crate::network::{Inbound, Outbound, Peer};
+use crate::storage::{Storage, StorageError};
+use farthing_consensus::archive::{Archive, answer_fetch_commits, answer_fetch_vertices};
+use farthing_consensus::commit::Commit;
+use farthing_consensus::engine::Input;
+use farthing_consensus::vertex::{Round, SignedHeader, VerifiedVertex, VertexRef};
+use farthing_core::hash::{ChainHash, Digest};
+use std::cell::RefCell;
+
+/// How many rounds of own vertices a new subscriber gets at once. Older ones it fetches, or it catches up by commits.
+const BACKLOG_ROUNDS: u64 = 120;
+
+/// How many payload bytes of own vertices a new subscriber gets at once; older ones are left out. Half of the least that an outgoing
+/// queue holds.
+const BACKLOG_BYTES: usize = 6 * 1024 * 1024;
+
+/// The most vertices read for one backlog: the rounds' vertices of all authors are stored side by side.
+const BACKLOG_VERTICES: usize = (BACKLOG_ROUNDS as usize + 1) * farthing_core::genesis::VALIDATORS_MAX;
+
+impl Replica {
+    pub(super) fn connected(&mut self, peer: Peer) {
+        match peer {
+            Peer::Validator(author) => {
+                self.connected.insert(author);
+                self.inputs.push_back(Input::Connected(author));
+            }
+            Peer::Follower(_) => {
+                self.followers.insert(peer);
+            }
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, peer: Peer) {
+        self.subscribers.remove(&peer);
+        match peer {
+            Peer::Validator(author) => {
+                self.connected.remove(&author);
+                self.inputs.push_back(Input::Disconnected(author));
+            }
+            Peer::Follower(_) => {
+                self.followers.remove(&peer);
+            }
+        }
+    }
+
+    pub(super) fn message(
+        &mut self,
+        from: Peer,
+        message: Inbound,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), StorageError> {
+        match (from, message) {
+            (_, Inbound::Subscribe { from_round }) => self.subscribe(from, from_round, effects)?,
+            (_, Inbound::FetchVertices { refs }) => {
+                let answer = self.from_archive(|archive| answer_fetch_vertices(archive, &refs))?;
+                effects.push(Effect::Send { to: from, message: Outbound::Message(answer) });
+            }
+            (_, Inbound::FetchCommits { from_index }) => {
+                let answer = self.from_archive(|archive| answer_fetch_commits(archive, from_index))?;
+                effects.push(Effect::Send { to: from, message: Outbound::Message(answer) });
+            }
+            (Peer::Validator(from), Inbound::Vertex(vertex)) => {
+                self.inputs.push_back(Input::Pushed { from, vertex });
+            }
+            (Peer::Validator(from), Inbound::Vertices(vertices)) => {
+                self.inputs.push_back(Input::Fetched { from, vertices });
+            }
+            (Peer::Validator(from), Inbound::Commits { commits, votes }) => {
+                self.inputs.push_back(Input::FetchedCommits { from, commits, votes });
+            }
+            (Peer::Follower(_), Inbound::Vertex(_) | Inbound::Vertices(_) | Inbound::Commits { .. }) => {
+                effects.push(Effect::Disconnect { peer: from, reason: "follower_spoke" });
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the stored own vertices from a round on, and each new one from now on. One that is just being written may be sent
+    /// twice, which is harmless; none is left out, since it is broadcast only after it was written.
+    fn subscribe(&mut self, peer: Peer, from_round: Round, effects: &mut Vec<Effect>) -> Result<(), StorageError> {
+        let Some(own) = &self.own else { return Ok(()) };
+        let newest = self.storage.signing_state()?.flatten().map_or(0, |signed| signed.round);
+        let from_round = from_round.max(newest.saturating_sub(BACKLOG_ROUNDS)).max(1);
+        if from_round <= newest {
+            let mut backlog = self.storage.vertices(from_round, newest, BACKLOG_VERTICES)?;
+            backlog.retain(|vertex| vertex.author() == own.author);
+            let mut bytes = 0;
+            let fits = backlog.iter().rev().take_while(|vertex| {
+                bytes += vertex.payload().len();
+                bytes <= BACKLOG_BYTES
+            });
+            let left_out = backlog.len() - fits.count();
+            let send = |vertex| Effect::Send { to: peer, message: Outbound::Vertex(vertex) };
+            effects.extend(backlog.into_iter().skip(left_out).map(send));
+        }
+        self.subscribers.insert(peer);
+        Ok(())
+    }
+
+    fn from_archive<T>(&self, ask: impl FnOnce(&StoredArchive<'_>) -> T) -> Result<T, StorageError> {
+        let archive = StoredArchive {
+            storage: &*self.storage,
+            chain: *self.committee.chain(),
+            recent_votes: self.engine.recent_votes(),
+            failure: RefCell::new(None),
+        };
+        let answer = ask(&archive);
+        match archive.failure.into_inner() {
+            Some(failure) => Err(failure),
+            None => Ok(answer),
+        }
+    }
+}
+
+/// Storage as consensus reads it to answer peers. The first failure is kept, and reads as "not here".
+struct StoredArchive<'a> {
+    storage: &'a dyn Storage,
+    chain: ChainHash,
+    recent_votes: Vec<SignedHeader>,
+    failure: RefCell<Option<StorageError>>,
+}
+
+impl StoredArchive<'_> {
+    fn ok<T: Default>(&self, result: Result<T, StorageError>) -> T {
+        result.unwrap_or_else(|failure| {
+            self.failure.borrow_mut().get_or_insert(failure);
+            T::default()
+        })
+    }
+}
+
+impl Archive for StoredArchive<'_> {
+    fn vertex(&self, reference: &VertexRef) -> Option<VerifiedVertex> {
+        self.ok(self.storage.vertex(reference))
+    }
+
+    fn commit(&self, index: u64) -> Option<Commit> {
+        self.ok(self.storage.commit(index))
+    }
+
+    fn commit_digest(&self, index: u64) -> Option<Digest> {
+        self.commit(index).map(|commit| commit.digest(&self.chain))
+    }
+
+    fn newest_commit(&self) -> u64 {
+        self.ok(self.storage.newest_commit())
+    }
+
+    fn recent_votes(&self) -> Vec<SignedHeader> {
+        self.recent_votes.clone()
+    }
+}

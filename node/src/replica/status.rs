@@ -1,0 +1,87 @@
+//! What a replica says about itself.
+
+use super::Replica;
+use farthing_consensus::vertex::{Author, Round};
+use farthing_core::block::BlockHash;
+use farthing_core::hash::Digest;
+
+/// A replica at one moment.
+#[derive(Clone, Debug)]
+pub struct ReplicaStatus {
+    /// The round of the engine's clock.
+    pub round: Round,
+    /// The highest accepted round of each author.
+    pub highest_rounds: Vec<Round>,
+    /// The newest commit decided or applied.
+    pub commit_index: u64,
+    /// The newest commit executed.
+    pub executed_index: u64,
+    /// The newest block executed.
+    pub height: u64,
+    /// Its hash.
+    pub block_hash: BlockHash,
+    /// The state root after it.
+    pub state_root: Digest,
+    /// The time of the newest executed commit in milliseconds since the Unix epoch.
+    pub timestamp_ms: u64,
+    /// The highest block that a quorum attests.
+    pub certified_height: u64,
+    /// How many accounts there are.
+    pub accounts: u64,
+    /// Transactions in the mempool.
+    pub mempool_transactions: usize,
+    /// Their encoded bytes.
+    pub mempool_bytes: usize,
+    /// Validators with a connection.
+    pub connected: Vec<Author>,
+    /// Full nodes with a connection.
+    pub followers: usize,
+    /// Whether commits are fetched from peers because this node is behind.
+    pub catching_up: bool,
+    /// Whether there is nothing to do, and rounds go on slowly.
+    pub idle: bool,
+    /// Whether this node is of use to clients: connected to enough validators, and not behind.
+    pub ready: bool,
+    /// Whether it takes transactions: it has a validator key.
+    pub is_validator: bool,
+    /// Equivocations seen since the start.
+    pub evidence: u64,
+}
+
+impl Replica {
+    /// What the replica knows of itself. The state root takes time in proportion to what changed since the last one.
+    pub fn status(&mut self) -> ReplicaStatus {
+        let engine = self.engine.status();
+        let ledger = self.executor.ledger();
+        ReplicaStatus {
+            round: engine.round,
+            highest_rounds: engine.highest_accepted,
+            commit_index: engine.last_commit,
+            executed_index: ledger.commit_index(),
+            height: ledger.newest().height,
+            block_hash: ledger.newest_hash(),
+            state_root: ledger.state_root(),
+            timestamp_ms: ledger.timestamp_ms(),
+            certified_height: self.certifier.certified_height(),
+            accounts: ledger.account_count(),
+            mempool_transactions: self.mempool.len(),
+            mempool_bytes: self.mempool.bytes(),
+            connected: self.connected.iter().copied().collect(),
+            followers: self.followers.len(),
+            catching_up: engine.catching_up,
+            idle: engine.idle,
+            ready: self.is_ready(),
+            is_validator: self.own.is_some(),
+            evidence: self.evidence_count,
+        }
+    }
+
+    /// Whether this node is of use to clients.
+    pub fn is_ready(&self) -> bool {
+        let needed = match self.own {
+            Some(_) => self.committee.quorum() - 1,
+            None => 1,
+        };
+        self.connected.len() >= needed.min(self.committee.size()) && !self.engine.status().catching_up
+    }
+}

@@ -1,0 +1,134 @@
+//! Clients that wait for transactions to be settled or certified.
+
+use crate::replica::{Settled, SettledBlock};
+use crate::storage::TransactionPosition;
+use farthing_core::block::{BlockHash, BlockHeader, DropReason, ResultCode};
+use farthing_core::transaction::TransactionId;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Waiting clients at most; further ones are told at once that their transaction is pending.
+const WAITERS_MAX: usize = 200_000;
+
+/// What became of a transaction.
+#[derive(Clone, Debug)]
+pub enum Settlement {
+    /// It is in a block.
+    InBlock {
+        /// Where.
+        position: TransactionPosition,
+        /// What became of it there.
+        code: ResultCode,
+        /// The block's header.
+        header: Arc<BlockHeader>,
+        /// The block's hash.
+        block_hash: BlockHash,
+        /// Whether the block is certified.
+        certified: bool,
+    },
+    /// It was left out.
+    Dropped(DropReason),
+}
+
+/// The waiting clients. Those that gave up are found out when their transaction is settled, or when room is needed.
+#[derive(Default)]
+pub struct Waiters {
+    /// Looked up only; cleaned of those that gave up.
+    by_id: HashMap<TransactionId, Vec<Waiter>>,
+    /// By the height that must be certified.
+    by_height: BTreeMap<u64, Vec<(oneshot::Sender<Settlement>, Settlement)>>,
+    count: usize,
+}
+
+struct Waiter {
+    certified: bool,
+    reply: oneshot::Sender<Settlement>,
+}
+
+impl Waiters {
+    /// Waits until the transaction is settled, with `certified` until its block is certified too. If there is no room, the reply
+    /// is dropped.
+    pub fn wait(&mut self, id: TransactionId, certified: bool, reply: oneshot::Sender<Settlement>) {
+        if self.has_room() {
+            self.count += 1;
+            self.by_id.entry(id).or_default().push(Waiter { certified, reply });
+        }
+    }
+
+    /// Waits until a block is certified, for the answer to a transaction that stands in it.
+    pub fn wait_certified(&mut self, height: u64, settlement: Settlement, reply: oneshot::Sender<Settlement>) {
+        if self.has_room() {
+            self.count += 1;
+            self.by_height.entry(height).or_default().push((reply, settlement));
+        }
+    }
+
+    /// Answers those who wait for what was settled; `certified_height` tells which blocks are certified already.
+    pub fn settle(&mut self, settled: &Settled, certified_height: u64) {
+        if let Some(block) = &settled.block {
+            self.settle_block(block, certified_height);
+        }
+        for (id, reason) in &settled.dropped {
+            for waiter in self.take(id) {
+                // A client that gave up does not want to know; the same below.
+                let _ = waiter.reply.send(Settlement::Dropped(*reason));
+            }
+        }
+    }
+
+    /// Answers those who wait for certified blocks.
+    pub fn certified_up_to(&mut self, height: u64) {
+        let later = self.by_height.split_off(&(height + 1));
+        for (reply, mut settlement) in std::mem::replace(&mut self.by_height, later).into_values().flatten() {
+            self.count -= 1;
+            if let Settlement::InBlock { certified, .. } = &mut settlement {
+                *certified = true;
+            }
+            let _ = reply.send(settlement);
+        }
+    }
+
+    fn settle_block(&mut self, block: &SettledBlock, certified_height: u64) {
+        if self.by_id.is_empty() {
+            return;
+        }
+        let header = Arc::new(block.header.clone());
+        let height = header.height;
+        for (position, (id, code)) in (0..).zip(&block.results) {
+            for waiter in self.take(id) {
+                let settlement = Settlement::InBlock {
+                    position: TransactionPosition { height, position },
+                    code: *code,
+                    header: header.clone(),
+                    block_hash: block.hash,
+                    certified: height <= certified_height,
+                };
+                if waiter.certified && height > certified_height {
+                    self.wait_certified(height, settlement, waiter.reply);
+                } else {
+                    let _ = waiter.reply.send(settlement);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, id: &TransactionId) -> Vec<Waiter> {
+        let waiters = self.by_id.remove(id).unwrap_or_default();
+        self.count -= waiters.len();
+        waiters
+    }
+
+    fn has_room(&mut self) -> bool {
+        if self.count >= WAITERS_MAX {
+            self.by_id.retain(|_, waiters| {
+                waiters.retain(|waiter| !waiter.reply.is_closed());
+                !waiters.is_empty()
+            });
+            self.by_height.values_mut().for_each(|waiters| waiters.retain(|(reply, _)| !reply.is_closed()));
+            self.count =
+                self.by_id.values().map(Vec::len).sum::<usize>() + self.by_height.values().map(Vec::len).sum::<usize>();
+        }
+        self.count < WAITERS_MAX
+    }
+}
