@@ -1,0 +1,94 @@
+//! What handlers take from a request, strictly: what a resource does not know is an error, so that no typing mistake is ignored.
+
+use super::ApiConfig;
+use super::problem::ApiError;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use bytes::Bytes;
+use farthing_client::ProblemCode;
+use farthing_core::address::{Address, AddressPrefix};
+use farthing_core::transaction::TransactionId;
+use serde::de::DeserializeOwned;
+
+/// Query parameters; `T` denies unknown ones.
+pub(super) struct Parameters<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(parameters)) => Ok(Parameters(parameters)),
+            Err(error) => Err(ApiError::new(ProblemCode::InvalidParameter, error.body_text())),
+        }
+    }
+}
+
+/// For resources that take no query parameters.
+pub(super) struct NoParameters;
+
+impl<S: Sync> FromRequestParts<S> for NoParameters {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        match parts.uri.query() {
+            None | Some("") => Ok(NoParameters),
+            Some(_) => Err(ApiError::new(ProblemCode::InvalidParameter, "this resource takes no query parameters")),
+        }
+    }
+}
+
+/// The one variable segment of a path.
+pub(super) struct Segment(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(segment)) => Ok(Segment(segment)),
+            Err(error) => Err(ApiError::new(ProblemCode::InvalidParameter, error.body_text())),
+        }
+    }
+}
+
+impl Segment {
+    /// The segment as the id of a transaction.
+    ///
+    /// # Errors
+    /// `invalid_parameter` for anything but 64 hexadecimal digits.
+    pub(super) fn transaction_id(&self) -> Result<TransactionId, ApiError> {
+        self.0.parse().map_err(|error| {
+            ApiError::new(ProblemCode::InvalidParameter, format!("the id of a transaction is malformed: {error}"))
+        })
+    }
+
+    /// The segment as an address of this network.
+    ///
+    /// # Errors
+    /// `malformed_address` or `wrong_network`.
+    pub(super) fn address(&self, prefix: &AddressPrefix) -> Result<Address, ApiError> {
+        Ok(Address::decode(&self.0, prefix)?)
+    }
+}
+
+/// Reads a body of at most [`ApiConfig::body_bytes_max`], which the router enforces.
+///
+/// # Errors
+/// `body_too_large`, `request_timeout`, or `malformed_body` when the connection breaks or the chunks are malformed.
+pub(super) async fn read_body(request: Request, config: &ApiConfig) -> Result<Bytes, ApiError> {
+    let Ok(read) = tokio::time::timeout(config.body_timeout, Bytes::from_request(request, &())).await else {
+        return Err(ApiError::new(
+            ProblemCode::RequestTimeout,
+            format!("the body did not arrive within {} s", config.body_timeout.as_secs()),
+        ));
+    };
+    read.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
+            ProblemCode::BodyTooLarge,
+            format!("a body may have {} bytes: send several requests with fewer transactions", config.body_bytes_max),
+        ),
+        _ => ApiError::new(ProblemCode::MalformedBody, error.body_text()),
+    })
+}

@@ -1,0 +1,301 @@
+//! `POST /v1/transactions`.
+//!
+//! Idempotent by construction: a transaction is known by its id, and the node says where it stands whether these bytes arrive
+//! for the first time or not. The answer is one status for each transaction, also when the only one was refused: being refused
+//! is an outcome of the transaction, a problem is a failure of the request. Only when the node refuses everything for reasons of
+//! its own (not ready, mempool full) is the request as a whole a problem, so that clients turn to another node.
+
+use super::ApiState;
+use super::extract::{Parameters, read_body};
+use super::problem::{ApiError, address_code};
+use super::transactions::block_position;
+use crate::handle::{RefuseReason, SubmitOutcome, Wait as NodeWait};
+use crate::storage::TransactionPosition;
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use bytes::Bytes;
+use farthing_client::{
+    DroppedReason, Problem, ProblemCode, SignedTransactionJson, Submission, SubmitQuery, SubmitResponse,
+    TRANSACTIONS_MAX, TransactionJsonError, TransactionState, TransactionStatus, WAIT_TIMEOUT_MS_DEFAULT,
+    WAIT_TIMEOUT_MS_MAX, Wait, decode_concatenated,
+};
+use farthing_core::address::AddressPrefix;
+use farthing_core::block::{DropReason, ResultCode};
+use farthing_core::codec::CodecError;
+use farthing_core::transaction::SignedTransaction;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The most transactions of a submission whose answer carries receipts; each takes kilobytes and a path through its block.
+const RECEIPTS_MAX: usize = 64;
+
+/// The longest body that is decoded at once, where it arrives: more takes milliseconds, and is moved out of the way.
+const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Submits transactions, one or many.
+///
+/// The body is one transaction or a list of up to 1,024 as JSON, or the signed canonical (borsh) encodings of one or many, one after
+/// the other, as `application/octet-stream`. At most 1 MiB.
+///
+/// With `wait=accepted` (the default) the node answers as soon as its mempool has taken or refused each transaction; with
+/// `wait=final` when each is in a block that is decided and synced to this node's disk; with `wait=certified` when each block is
+/// certified, and then submissions of up to 64 transactions are answered with receipts. After `timeout_ms` the node answers with
+/// what it knows.
+///
+/// Submitting the same bytes again is harmless, to this node or another, and gives the same answer.
+#[utoipa::path(
+    post,
+    path = "/v1/transactions",
+    tag = "transactions",
+    params(SubmitQuery),
+    request_body(
+        description = "One transaction, a list of them, or concatenated signed encodings.",
+        content((Submission = "application/json"), (String = "application/octet-stream")),
+    ),
+    responses(
+        (status = 200, description = "Each transaction is in a block, or refused (`dropped`, with `reason`).", body = SubmitResponse),
+        (status = 202, description = "Some are not yet where `wait` asks for: `pending`, or not certified.", body = SubmitResponse),
+        (status = 400, description = "`malformed_body`, `malformed_address`, `wrong_network`, `transaction_count` or `invalid_parameter`. Nothing was submitted.", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "`request_timeout`: the body arrived too slowly.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "`body_too_large`: more than 1 MiB.", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`too_many_requests`; `Retry-After` says when.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`: starting, catching up or full. Nothing was accepted; try again or another node.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn submit(
+    State(state): State<Arc<ApiState>>,
+    Parameters(query): Parameters<SubmitQuery>,
+    request: Request,
+) -> Result<(StatusCode, Json<SubmitResponse>), ApiError> {
+    let timeout = wait_timeout(&query)?;
+    let format = BodyFormat::of(request.headers())?;
+    let body = read_body(request, &state.config).await?;
+    let transactions = decode(&state, format, body).await?;
+    let count = transactions.len();
+    state.metrics.submitted(count);
+    let outcomes = state.node.submit(transactions, node_wait(query.wait), timeout).await?;
+    assert_eq!(outcomes.len(), count, "one outcome for each transaction");
+    refuse_if_none_taken(&outcomes)?;
+    let complete = outcomes.iter().all(|outcome| is_complete(outcome, query.wait));
+    let mut statuses: Vec<_> = outcomes.iter().map(status_of).collect();
+    if query.wait == Wait::Certified && count <= RECEIPTS_MAX {
+        statuses = with_receipts(&state, statuses).await?;
+    }
+    let status = if complete { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Json(SubmitResponse { transactions: statuses })))
+}
+
+/// What the body claims to be.
+#[derive(Clone, Copy)]
+enum BodyFormat {
+    Json,
+    Encoded,
+}
+
+impl BodyFormat {
+    fn of(headers: &HeaderMap) -> Result<BodyFormat, ApiError> {
+        let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+            "application/json" => Ok(BodyFormat::Json),
+            "application/octet-stream" => Ok(BodyFormat::Encoded),
+            _ => Err(ApiError::new(
+                ProblemCode::UnsupportedMediaType,
+                "set the Content-Type to application/json, or to application/octet-stream for signed encodings",
+            )),
+        }
+    }
+}
+
+fn wait_timeout(query: &SubmitQuery) -> Result<Duration, ApiError> {
+    match query.timeout_ms.unwrap_or(WAIT_TIMEOUT_MS_DEFAULT) {
+        timeout_ms @ 0..=WAIT_TIMEOUT_MS_MAX => Ok(Duration::from_millis(timeout_ms)),
+        timeout_ms => Err(ApiError::new(
+            ProblemCode::InvalidParameter,
+            format!("timeout_ms is {timeout_ms}: a node waits {WAIT_TIMEOUT_MS_MAX} ms at most"),
+        )),
+    }
+}
+
+fn node_wait(wait: Wait) -> NodeWait {
+    match wait {
+        Wait::Accepted => NodeWait::Accepted,
+        Wait::Final => NodeWait::Final,
+        Wait::Certified => NodeWait::Certified,
+    }
+}
+
+async fn decode(state: &ApiState, format: BodyFormat, body: Bytes) -> Result<Vec<SignedTransaction>, ApiError> {
+    let inline = body.len() <= INLINE_BYTES_MAX;
+    let decode = move |prefix: &AddressPrefix| match format {
+        BodyFormat::Json => decode_json(&body, prefix),
+        BodyFormat::Encoded => decode_encoded(&body),
+    };
+    if inline {
+        return decode(state.node.info().genesis.prefix());
+    }
+    state.blocking(move |node| decode(node.info().genesis.prefix())).await
+}
+
+fn decode_json(body: &[u8], prefix: &AddressPrefix) -> Result<Vec<SignedTransaction>, ApiError> {
+    // Looking at the first character, rather than trying both forms, keeps the parser's message of what is wrong and where.
+    let is_list = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    let parsed: Result<Vec<SignedTransactionJson>, _> =
+        if is_list { serde_json::from_slice(body) } else { serde_json::from_slice(body).map(|one| vec![one]) };
+    let transactions = parsed.map_err(|error| {
+        ApiError::new(ProblemCode::MalformedBody, format!("the body is not a transaction or a list of them: {error}"))
+    })?;
+    if !(1..=TRANSACTIONS_MAX).contains(&transactions.len()) {
+        return Err(ApiError::new(
+            ProblemCode::TransactionCount,
+            format!("{} transactions: a request takes 1 to {TRANSACTIONS_MAX}", transactions.len()),
+        ));
+    }
+    transactions
+        .iter()
+        .enumerate()
+        .map(|(number, transaction)| {
+            transaction.to_signed(prefix).map_err(|error| {
+                let code = match &error {
+                    TransactionJsonError::Address(error) => address_code(error),
+                    TransactionJsonError::OutputCount(_) | TransactionJsonError::NothingPaid => {
+                        ProblemCode::MalformedBody
+                    }
+                };
+                ApiError::new(code, format!("transaction {number}: {error}"))
+            })
+        })
+        .collect()
+}
+
+fn decode_encoded(body: &[u8]) -> Result<Vec<SignedTransaction>, ApiError> {
+    if body.is_empty() {
+        return Err(ApiError::new(ProblemCode::TransactionCount, "the body is empty: it must hold a transaction"));
+    }
+    decode_concatenated(body).map_err(|error| {
+        let code = match error {
+            CodecError::TooLong { .. } => ProblemCode::BodyTooLarge,
+            CodecError::Malformed(_) => ProblemCode::MalformedBody,
+        };
+        ApiError::new(code, error.to_string())
+    })
+}
+
+/// Refuses the request if the node took nothing of it for reasons of its own.
+fn refuse_if_none_taken(outcomes: &[SubmitOutcome]) -> Result<(), ApiError> {
+    let node_refused = |outcome: &SubmitOutcome| {
+        matches!(outcome, SubmitOutcome::Refused { reason: RefuseReason::NotReady | RefuseReason::MempoolFull, .. })
+    };
+    match outcomes.first() {
+        Some(SubmitOutcome::Refused { reason, .. }) if outcomes.iter().all(node_refused) => {
+            Err(ApiError::new(ProblemCode::Unavailable, refuse_detail(reason)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the transaction is where `wait` asks for, or can get no further.
+fn is_complete(outcome: &SubmitOutcome, wait: Wait) -> bool {
+    match outcome {
+        SubmitOutcome::Pending { .. } => false,
+        SubmitOutcome::InBlock { certified, .. } => *certified || wait != Wait::Certified,
+        SubmitOutcome::Refused { .. } => true,
+    }
+}
+
+fn status_of(outcome: &SubmitOutcome) -> TransactionStatus {
+    match outcome {
+        SubmitOutcome::Pending { id } => TransactionStatus::new(*id, TransactionState::Pending),
+        SubmitOutcome::InBlock { id, position, code, header, block_hash, certified } => TransactionStatus {
+            code: Some(*code),
+            detail: rejected_detail(*code).map(Into::into),
+            block: Some(block_position(header, *block_hash, position.position)),
+            certified: *certified,
+            ..TransactionStatus::new(*id, executed_state(*code))
+        },
+        SubmitOutcome::Refused { id, reason } => TransactionStatus {
+            reason: Some(dropped_reason(reason)),
+            detail: Some(refuse_detail(reason).into()),
+            ..TransactionStatus::new(*id, TransactionState::Dropped)
+        },
+    }
+}
+
+/// Adds the receipts of what is certified.
+async fn with_receipts(
+    state: &ApiState,
+    mut statuses: Vec<TransactionStatus>,
+) -> Result<Vec<TransactionStatus>, ApiError> {
+    state
+        .blocking(move |node| {
+            for status in statuses.iter_mut().filter(|status| status.certified) {
+                if let Some(block) = status.block {
+                    status.receipt =
+                        node.receipt(TransactionPosition { height: block.height, position: block.position })?;
+                }
+            }
+            Ok(statuses)
+        })
+        .await
+}
+
+/// The state of a transaction that is in a block.
+pub(super) fn executed_state(code: ResultCode) -> TransactionState {
+    if code.is_executed() { TransactionState::Executed } else { TransactionState::Rejected }
+}
+
+/// What a rejection means and what to do about it; `None` for executed transactions.
+pub(super) fn rejected_detail(code: ResultCode) -> Option<&'static str> {
+    match code {
+        ResultCode::Executed => None,
+        ResultCode::AmountOverflow => Some("the outputs add up to more money than there can be; nothing was paid"),
+        ResultCode::InsufficientBalance => {
+            Some("the sender's balance was less than the total of the outputs; nothing was paid, send less")
+        }
+        ResultCode::NoSuchAccount => Some(
+            "an output pays an address that has no account; nothing was paid: check the address, or set \"open\" to open it",
+        ),
+        ResultCode::InsufficientReserve => Some(
+            "the sender's balance did not suffice to lock the reserve of an account that an output opens; nothing was paid",
+        ),
+    }
+}
+
+fn dropped_reason(reason: &RefuseReason) -> DroppedReason {
+    match reason {
+        RefuseReason::BadSignature => DroppedReason::BadSignature,
+        RefuseReason::Dropped(reason) => DroppedReason::from(*reason),
+        RefuseReason::MempoolFull => DroppedReason::MempoolFull,
+        RefuseReason::SenderFull => DroppedReason::SenderLimit,
+        RefuseReason::NotReady => DroppedReason::Other,
+    }
+}
+
+fn refuse_detail(reason: &RefuseReason) -> &'static str {
+    match reason {
+        RefuseReason::BadSignature => {
+            "the signature is not the sender's over this transaction on this network: sign it again"
+        }
+        RefuseReason::Dropped(DropReason::UnknownSender) => {
+            "the sender has no account: somebody must pay to it with \"open\""
+        }
+        RefuseReason::Dropped(DropReason::Expired) => {
+            "valid_until_ms has passed: if it is in no block by now it never will be; sign a new one"
+        }
+        RefuseReason::Dropped(DropReason::ValidTooLong) => {
+            "valid_until_ms lies further ahead than the network allows: sign one that expires sooner"
+        }
+        RefuseReason::Dropped(DropReason::NonceUsed) => {
+            "the nonce is used by another transaction, or too old to tell: sign with the account's next_nonce"
+        }
+        RefuseReason::Dropped(DropReason::NonceTooHigh) => {
+            "the nonce is 0 or too far above the account's highest: sign with the account's next_nonce"
+        }
+        RefuseReason::MempoolFull => "the node's mempool is full: try again shortly, or another node",
+        RefuseReason::SenderFull => {
+            "the sender has too many transactions waiting at this node: wait until some are in a block"
+        }
+        RefuseReason::NotReady => "the node is starting or catching up: try again shortly, or another node",
+    }
+}

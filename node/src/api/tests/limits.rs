@@ -1,0 +1,141 @@
+//! What bounds the API, and how it ends.
+
+use super::fake_node::{Mode, address};
+use super::{Answer, PATIENCE, Server, request_bytes};
+use crate::api::ApiConfig;
+use farthing_client::ProblemCode;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Reads until the other side closes or resets the connection.
+async fn read_to_the_end(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
+    let _ = read.expect("the other side closes the connection");
+    bytes
+}
+
+#[tokio::test]
+async fn bodies_are_bounded() {
+    let server = Server::start_with(ApiConfig { body_bytes_max: 1_000, ..ApiConfig::default() }).await;
+    let head = "content-type: application/octet-stream\r\n";
+    let fits = server.request("POST", "/v1/transactions", head, &[0; 1_000]).await;
+    fits.assert_problem(ProblemCode::MalformedBody, "transaction 0");
+    let too_long = server.request("POST", "/v1/transactions", head, &[0; 1_001]).await;
+    too_long.assert_problem(ProblemCode::BodyTooLarge, "1000 bytes");
+    // Without a length up front it is noticed as it arrives.
+    let mut stream = server.connect().await;
+    let request = format!(
+        "POST /v1/transactions HTTP/1.1\r\nhost: node\r\nconnection: close\r\n{head}transfer-encoding: chunked\r\n\r\n\
+         3e9\r\n{}\r\n0\r\n\r\n",
+        "0".repeat(1_001)
+    );
+    stream.write_all(request.as_bytes()).await.expect("a connection");
+    Answer::read(&mut stream).await.assert_problem(ProblemCode::BodyTooLarge, "1000 bytes");
+    assert_eq!(server.node.submissions(), 0);
+}
+
+#[tokio::test]
+async fn slow_headers_are_cut_off() {
+    let config = ApiConfig { header_timeout: Duration::from_millis(300), ..ApiConfig::default() };
+    let server = Server::start_with(config).await;
+    for sent in ["", "GET /v1/sta", "GET /v1/status HTTP/1.1\r\nhost: node\r\n"] {
+        let start = Instant::now();
+        let mut stream = server.connect().await;
+        stream.write_all(sent.as_bytes()).await.expect("a connection");
+        let answer = read_to_the_end(&mut stream).await;
+        assert!(!answer.starts_with(b"HTTP/1.1 200"), "{sent:?}");
+        assert!(start.elapsed() >= Duration::from_millis(300), "{sent:?}");
+    }
+    // Nor does a connection stay open for ever after a request.
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: node\r\n\r\n").await.expect("a connection");
+    assert!(read_to_the_end(&mut stream).await.starts_with(b"HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn slow_bodies_are_refused() {
+    let config = ApiConfig { body_timeout: Duration::from_millis(200), ..ApiConfig::default() };
+    let server = Server::start_with(config).await;
+    let mut stream = server.connect().await;
+    let request = request_bytes("POST", "/v1/transactions", "content-type: application/json\r\n", &[b' '; 100]);
+    stream.write_all(&request[..request.len() - 1]).await.expect("a connection");
+    Answer::read(&mut stream).await.assert_problem(ProblemCode::RequestTimeout, "did not arrive");
+}
+
+#[tokio::test]
+async fn slow_answers_are_given_up() {
+    let config = ApiConfig { request_timeout: Duration::from_millis(200), ..ApiConfig::default() };
+    let server = Server::start_with(config).await;
+    server.node.set_mode(Mode::Holds);
+    let answer = server.post_encoded("?wait=final", &[server.node.payment(1, &[(address(2), 5, false)])]).await;
+    answer.assert_problem(ProblemCode::Unavailable, "too long");
+}
+
+#[tokio::test]
+async fn long_headers_are_refused() {
+    let server = Server::start().await;
+    let mut stream = server.connect().await;
+    let request = request_bytes("GET", "/healthz", &format!("x: {}\r\n", "x".repeat(100_000)), b"");
+    let _ = stream.write_all(&request).await;
+    assert!(!read_to_the_end(&mut stream).await.starts_with(b"HTTP/1.1 200"));
+    // As is what is no HTTP at all; and the server lives on.
+    let mut stream = server.connect().await;
+    stream.write_all(&[0x16, 3, 1, 0, 200, 1, 0, 0]).await.expect("a connection");
+    assert!(!read_to_the_end(&mut stream).await.starts_with(b"HTTP/1.1 200"));
+    assert_eq!(server.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait() {
+    let server = Server::start_with(ApiConfig { connections_max: 2, ..ApiConfig::default() }).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = server.connect().await;
+        // An answered request shows that the server has accepted the connection.
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: node\r\n\r\n").await.expect("a connection");
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await.expect("an answer");
+        held.push(stream);
+    }
+    let mut waiting = server.connect().await;
+    waiting.write_all(&request_bytes("GET", "/healthz", "", b"")).await.expect("a connection");
+    let mut byte = [0];
+    let early = tokio::time::timeout(Duration::from_millis(300), waiting.read_exact(&mut byte)).await;
+    assert!(early.is_err(), "a third connection is served while two are open");
+    held.pop();
+    let answer = tokio::time::timeout(PATIENCE, waiting.read_exact(&mut byte)).await;
+    assert!(answer.is_ok_and(|read| read.is_ok()), "the waiting connection is served once there is room");
+}
+
+#[tokio::test]
+async fn old_connections_are_closed() {
+    let config = ApiConfig { connection_age_max: Duration::from_millis(300), ..ApiConfig::default() };
+    let server = Server::start_with(config).await;
+    let start = Instant::now();
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: node\r\n\r\n").await.expect("a connection");
+    assert!(read_to_the_end(&mut stream).await.starts_with(b"HTTP/1.1 200"));
+    assert!(start.elapsed() >= Duration::from_millis(300) && start.elapsed() < Duration::from_secs(9));
+}
+
+#[tokio::test]
+async fn requests_under_way_are_answered_at_shutdown() {
+    let server = Server::start().await;
+    server.node.set_mode(Mode::Holds);
+    let mut idle = server.connect().await;
+    let signed = server.node.payment(1, &[(address(2), 5, false)]);
+    let mut busy = server.connect().await;
+    let path = "/v1/transactions?wait=final&timeout_ms=500";
+    let request = request_bytes("POST", path, "content-type: application/octet-stream\r\n", &signed.encode());
+    busy.write_all(&request).await.expect("a connection");
+    while server.node.submissions() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.stop.cancel();
+    assert_eq!(Answer::read(&mut busy).await.status, 202);
+    assert!(read_to_the_end(&mut idle).await.is_empty());
+    tokio::time::timeout(PATIENCE, server.task).await.expect("an end").expect("a clean end");
+    assert!(TcpStream::connect(server.address).await.is_err());
+}
