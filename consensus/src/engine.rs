@@ -1,60 +1,516 @@
-//! The engine: dispatches inputs to the state machines it is composed of.
+//! The engine: dispatches inputs to the state machines it is composed of, and puts their outputs in order.
 
 pub use crate::interface::{Input, Now, Output, RECOVERY_COMMITS, Recovered, Settings, Status};
 
+use crate::attestations::Attestations;
+use crate::catch_up::CatchUp;
+use crate::commit::{Commit, CommittedVertices};
 use crate::committee::Committee;
-use crate::vertex::{Author, SignedHeader};
+use crate::committer::{Committer, Decision};
+use crate::dag::Dag;
+use crate::fetcher::Fetcher;
+use crate::flow::Flow;
+use crate::linearizer::Linearizer;
+use crate::pacemaker::{Conditions, Pacemaker, Proposing};
+use crate::proposer::{Content, Proposer};
+use crate::recovery;
+use crate::subscriptions::{AHEAD_ROUNDS_MAX, Subscriptions};
+use crate::synchronizer::Synchronizer;
+use crate::vertex::{Author, PAYLOAD_BYTES_MAX, Round, SignedHeader, VerifiedVertex, VertexRef};
+use bytes::Bytes;
+use farthing_core::hash::Digest;
 use farthing_core::keys::SecretKey;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The consensus engine of one node.
+/// The consensus engine of one node: a validator, or an observer that follows and commits but never proposes.
 pub struct Engine {
-    status: Status,
+    committee: Arc<Committee>,
+    settings: Settings,
+    proposer: Option<Proposer>,
+    dag: Dag,
+    pacemaker: Pacemaker,
+    committer: Committer,
+    linearizer: Linearizer,
+    synchronizer: Synchronizer,
+    fetcher: Fetcher,
+    catch_up: CatchUp,
+    subscriptions: Subscriptions,
+    flow: Flow,
+    attestations: Attestations,
+    /// Lacks no parent: to be accepted before the step ends. Empty between steps.
+    ready: BTreeMap<VertexRef, VerifiedVertex>,
+    /// Accepted since the last `Persist`.
+    unstored: Vec<VerifiedVertex>,
+    /// Whether anything was accepted since slots were last evaluated.
+    is_dag_changed: bool,
+    has_payload_waiting: bool,
+    /// Whether there was nothing to do at any time since the last proposal.
+    was_idle: bool,
+    /// The round to propose once the payload asked for is here.
+    awaiting_payload: Option<Round>,
+    timer_at_ms: Option<u64>,
+    now_ms: u64,
 }
 
 impl Engine {
-    /// Starts an engine.
+    /// Starts an engine on what `recovered` holds. `own` is the author number and key of a validator; `None` makes an observer.
+    ///
+    /// Emits `Accepted` for the recovered vertices, commits that are decided but not stored, the last own vertex again, and what
+    /// any step emits.
+    ///
+    /// # Panics
+    /// If what was recovered contradicts itself, for instance if the signing state is older than the own vertices in it: then
+    /// going on could sign a second vertex for a slot.
     pub fn start(
         committee: Arc<Committee>,
-        _own: Option<(Author, SecretKey)>,
-        _settings: Settings,
-        _recovered: Recovered,
-        _now: Now,
-        _outputs: &mut Vec<Output>,
+        own: Option<(Author, SecretKey)>,
+        settings: Settings,
+        recovered: Recovered,
+        now: Now,
+        outputs: &mut Vec<Output>,
     ) -> Engine {
-        Engine {
-            status: Status {
-                round: 1,
-                last_proposed: 0,
-                highest_accepted: vec![0; committee.size()],
-                last_commit: 0,
-                last_commit_digest: *committee.chain(),
-                last_leader_round: 0,
-                gc_round: 0,
-                executed: 0,
-                voted_commit: 0,
-                accepted: 0,
-                suspended: 0,
-                suspended_bytes: 0,
-                fetching: 0,
-                catching_up: false,
-                idle: true,
-                payload_bytes_max: 0,
-                equivocators: Vec::new(),
-            },
+        assert!(settings.round_delay_min_ms > 0, "the delay between own vertices is at least 1 ms");
+        let now_ms = now.monotonic_ms;
+        let author = own.as_ref().map(|(author, _)| *author);
+        recovery::check(&committee, author, &recovered);
+        let Recovered { last_signed, commits, mut vertices } = recovered;
+        let newest = commits.last();
+        let linearizer = Linearizer::new(committee.clone(), newest);
+        let last = *linearizer.last();
+        let mut dag = Dag::new(committee.clone(), committee.gc_round(last.leader_round));
+        for reference in commits.iter().flat_map(|commit| &commit.vertices) {
+            dag.flag_committed(*reference);
         }
+        let last_proposed = last_signed.map_or(0, |reference| reference.round);
+        let mut engine = Engine {
+            proposer: None,
+            pacemaker: Pacemaker::new(committee.clone(), settings.clone(), author, last_proposed, now_ms),
+            committer: Committer::new(committee.clone(), last.leader_round + 1),
+            linearizer,
+            synchronizer: Synchronizer::new(committee.size()),
+            fetcher: Fetcher::new(settings.fetch_retry_ms),
+            catch_up: CatchUp::new(committee.clone(), author, &settings, now_ms),
+            subscriptions: Subscriptions::new(&committee),
+            flow: Flow::new(settings.round_delay_min_ms, last.index),
+            attestations: Attestations::new(&committee),
+            dag,
+            committee,
+            settings,
+            ready: BTreeMap::new(),
+            unstored: Vec::new(),
+            is_dag_changed: false,
+            has_payload_waiting: false,
+            was_idle: false,
+            awaiting_payload: None,
+            timer_at_ms: None,
+            now_ms,
+        };
+        vertices.sort_by_key(VerifiedVertex::reference);
+        vertices.dedup_by_key(|vertex| vertex.reference());
+        let last_own = vertices.iter().find(|vertex| Some(vertex.reference()) == last_signed).cloned();
+        for vertex in vertices {
+            engine.reload(vertex, outputs);
+        }
+        // Everything reloaded is stored already.
+        engine.unstored.clear();
+        engine.proposer =
+            own.map(|(author, key)| Proposer::new(engine.committee.clone(), author, key, last_signed, &engine.dag));
+        outputs.extend(last_own.map(Output::Broadcast));
+        engine.settle(now, outputs);
+        engine
     }
 
     /// Handles one input.
-    pub fn step(&mut self, _now: Now, _input: Input, _outputs: &mut Vec<Output>) {}
+    ///
+    /// # Panics
+    /// On a broken contract: time that falls, a payload not asked for, a larger one than a vertex may carry. On a second own vertex
+    /// for a slot, and on two certified leaders at one slot: then more than f validators are Byzantine.
+    pub fn step(&mut self, now: Now, input: Input, outputs: &mut Vec<Output>) {
+        assert!(now.monotonic_ms >= self.now_ms, "the monotonic clock fell");
+        self.now_ms = now.monotonic_ms;
+        let is_payload = matches!(input, Input::Payload(_));
+        assert!(is_payload == self.awaiting_payload.is_some(), "a payload is the very next input after its request");
+        match input {
+            Input::Timer => {}
+            Input::Connected(peer) => self.on_connected(peer),
+            Input::Disconnected(peer) => self.on_disconnected(peer),
+            Input::Pushed { from, vertex } => {
+                if vertex.author() == from {
+                    self.receive(vertex, from, true, outputs);
+                }
+            }
+            Input::Fetched { from, vertices } => self.on_fetched(from, vertices, outputs),
+            Input::FetchedCommits { from, commits, votes } => {
+                self.catch_up.on_answer(from, commits, &votes, self.linearizer.last(), self.now_ms);
+            }
+            Input::PayloadWaiting(is_waiting) => self.has_payload_waiting = is_waiting,
+            Input::Payload(payload) => self.on_payload(now, payload, outputs),
+            Input::Executed { index, block, attestation } => {
+                self.flow.on_executed(index);
+                if let Some((height, hash)) = block {
+                    self.attestations.on_executed(height, hash, attestation.filter(|_| self.proposer.is_some()));
+                }
+            }
+        }
+        self.settle(now, outputs);
+    }
 
     /// A picture of the engine.
     pub fn status(&self) -> Status {
-        self.status.clone()
+        let last = self.linearizer.last();
+        Status {
+            round: self.pacemaker.round(),
+            last_proposed: self.pacemaker.last_proposed(),
+            highest_accepted: self.committee.authors().map(|author| self.dag.highest_of(author)).collect(),
+            last_commit: last.index,
+            last_commit_digest: last.digest,
+            last_leader_round: last.leader_round,
+            gc_round: self.dag.gc_round(),
+            executed: self.flow.executed(),
+            voted_commit: self.catch_up.voted_commit(),
+            accepted: self.dag.len(),
+            suspended: self.synchronizer.len(),
+            suspended_bytes: self.synchronizer.bytes(),
+            fetching: self.fetcher.len(),
+            catching_up: self.catch_up.is_active(),
+            idle: self.is_idle(),
+            payload_bytes_max: if self.is_flow_stopped() { 0 } else { self.flow.budget_bytes() },
+            equivocators: self.dag.equivocators().collect(),
+        }
     }
 
-    /// Signed headers of accepted vertices that are not committed: the votes for [`crate::archive::Archive::recent_votes`].
+    /// Signed headers of accepted vertices above the last committed leader: votes for the newest commits, for
+    /// [`crate::archive::Archive::recent_votes`].
     pub fn recent_votes(&self) -> Vec<SignedHeader> {
-        Vec::new()
+        let from_round = self.linearizer.last().leader_round + 1;
+        self.dag.from_round(from_round).map(|vertex| vertex.signed_header().clone()).collect()
+    }
+
+    fn on_connected(&mut self, peer: Author) {
+        let is_member = self.committee.key(peer).is_some() && Some(peer) != self.own_author();
+        assert!(is_member, "connected to {peer}, which is not another member of the committee");
+        self.subscriptions.on_connected(peer);
+    }
+
+    fn on_disconnected(&mut self, peer: Author) {
+        self.subscriptions.on_disconnected(peer);
+        self.fetcher.on_disconnected(peer);
+        self.catch_up.on_disconnected(peer);
+    }
+
+    fn on_fetched(&mut self, from: Author, vertices: Vec<VerifiedVertex>, outputs: &mut Vec<Output>) {
+        let answered = vertices.iter().filter(|vertex| self.fetcher.is_wanted(&vertex.reference())).count();
+        self.fetcher.on_answer(from, answered, self.now_ms);
+        for vertex in vertices {
+            self.receive(vertex, from, false, outputs);
+        }
+    }
+
+    /// Acceptance (§3) of a valid vertex. What was not pushed is taken only if something references it.
+    fn receive(&mut self, vertex: VerifiedVertex, source: Author, is_pushed: bool, outputs: &mut Vec<Output>) {
+        self.catch_up.record_vote(&vertex);
+        let reference = vertex.reference();
+        let is_known = self.dag.contains(&reference) || self.synchronizer.get(&reference).is_some();
+        if is_known || reference.round <= self.dag.gc_round() {
+            return;
+        }
+        let is_for_catch_up = self.catch_up.is_wanted(&reference);
+        let is_referenced = is_for_catch_up || self.synchronizer.is_wanted(&reference);
+        let is_slot_free = self.note_equivocation(&vertex, outputs);
+        if !is_referenced {
+            if !is_pushed || !is_slot_free {
+                return;
+            }
+            let is_too_high = reference.round > self.dag.highest_round() + AHEAD_ROUNDS_MAX;
+            if is_too_high || self.catch_up.is_far_behind(self.linearizer.last()) {
+                self.subscriptions.on_dropped(source, reference.round);
+                return;
+            }
+        }
+        self.check_own(&reference);
+        if is_for_catch_up {
+            self.fetcher.cancel(&reference);
+            self.catch_up.store(vertex);
+        } else {
+            self.accept_or_suspend(vertex, source, outputs);
+        }
+    }
+
+    fn accept_or_suspend(&mut self, vertex: VerifiedVertex, source: Author, outputs: &mut Vec<Output>) {
+        if self.dag.missing_parents(&vertex).is_empty() {
+            self.ready.insert(vertex.reference(), vertex);
+            self.accept_ready(outputs);
+            return;
+        }
+        let due_ms = self.now_ms + self.settings.fetch_delay_ms;
+        for dropped in self.synchronizer.suspend(vertex, &self.dag, &mut self.fetcher, source, due_ms) {
+            self.subscriptions.on_dropped(dropped.author(), dropped.round());
+        }
+    }
+
+    /// Records evidence if another vertex is known for the slot. Returns whether none is.
+    fn note_equivocation(&mut self, vertex: &VerifiedVertex, outputs: &mut Vec<Output>) -> bool {
+        let (round, author) = (vertex.round(), vertex.author());
+        let accepted = self.dag.first_at_slot(round, author);
+        let known =
+            accepted.and_then(|reference| self.dag.get(&reference)).or(self.synchronizer.at_slot(round, author));
+        let Some(known) = known.filter(|known| *known != vertex) else { return true };
+        let evidence = (known.signed_header().clone(), vertex.signed_header().clone());
+        if self.dag.mark_equivocator(author) {
+            outputs.push(Output::Evidence(Box::new(evidence)));
+        }
+        false
+    }
+
+    /// Every vertex that this engine signed is in its DAG or collected, so any other one is somebody else's work.
+    fn check_own(&self, reference: &VertexRef) {
+        let is_foreign = Some(reference.author) == self.own_author() && !self.dag.contains(reference);
+        assert!(
+            !(is_foreign && self.settings.stop_at_own_equivocation),
+            "STOP: a vertex of round {} carries our signature, but is not in our database. Either another process signs with \
+             this validator's key, or the database is older than what was signed with it. Do not start this validator again \
+             before the other process is gone, or with another key.",
+            reference.round
+        );
+    }
+
+    /// Accepts what lacks no parent, and in turn what waited for it.
+    fn accept_ready(&mut self, outputs: &mut Vec<Output>) {
+        while let Some((reference, vertex)) = self.ready.pop_first() {
+            if reference.round > self.dag.gc_round() && !self.dag.contains(&reference) {
+                self.accept(vertex, outputs);
+            }
+        }
+    }
+
+    fn accept(&mut self, vertex: VerifiedVertex, outputs: &mut Vec<Output>) {
+        self.note_equivocation(&vertex, outputs);
+        self.dag.insert(vertex.clone());
+        self.attestations.on_accepted(&vertex);
+        let complete = self.synchronizer.on_accepted(&vertex.reference(), &mut self.fetcher);
+        self.ready.extend(complete.into_iter().map(|child| (child.reference(), child)));
+        outputs.push(Output::Accepted(vertex.clone()));
+        self.unstored.push(vertex);
+        self.is_dag_changed = true;
+    }
+
+    /// Takes a stored vertex back. One whose parents were lost waits for them like any other.
+    fn reload(&mut self, vertex: VerifiedVertex, outputs: &mut Vec<Output>) {
+        if vertex.round() > self.dag.gc_round() {
+            self.catch_up.record_vote(&vertex);
+            let author = vertex.author();
+            self.accept_or_suspend(vertex, author, outputs);
+        }
+    }
+
+    /// Brings everything to rest after an input: commits, proposals, requests to peers, the timer.
+    fn settle(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        self.catch_up.certify_by_live_votes(self.linearizer.last());
+        self.commit(outputs);
+        self.pacemaker.advance(&self.dag, self.now_ms);
+        let payload_request = self.propose(now, outputs);
+        self.send_requests(outputs);
+        self.set_timer(outputs);
+        if let Some(bytes_max) = payload_request {
+            outputs.push(Output::RequestPayload { bytes_max });
+        }
+    }
+
+    /// Makes all commits that can be made, and stores them together.
+    fn commit(&mut self, outputs: &mut Vec<Output>) {
+        let mut made: Vec<CommittedVertices> = Vec::new();
+        self.accept_ready(outputs);
+        while let Some(committed) = self.next_commit(outputs) {
+            self.catch_up.on_commit(self.now_ms);
+            self.pacemaker.on_commit();
+            self.collect(committed.commit.leader.round, outputs);
+            made.push(committed);
+            self.accept_ready(outputs);
+        }
+        if !made.is_empty() {
+            outputs.push(Output::Persist {
+                vertices: std::mem::take(&mut self.unstored),
+                commits: made.iter().map(|committed| committed.commit.clone()).collect(),
+                last_signed: None,
+            });
+            outputs.extend(made.into_iter().map(Output::Commit));
+        }
+    }
+
+    /// The next commit: a certified one while any waits, else one decided here.
+    fn next_commit(&mut self, outputs: &mut Vec<Output>) -> Option<CommittedVertices> {
+        if self.catch_up.has_certified() {
+            if self.flow.is_execution_behind(self.linearizer.last().index) {
+                return None;
+            }
+            let (commit, digest, vertices) = self.catch_up.take_ready(&self.dag, &self.synchronizer)?;
+            return Some(self.apply_certified(&commit, digest, vertices, outputs));
+        }
+        if std::mem::take(&mut self.is_dag_changed) {
+            self.committer.evaluate(&self.dag);
+        }
+        loop {
+            match self.committer.take_next()? {
+                (_, Decision::Skip) => {}
+                (_, Decision::Commit(leader)) => return Some(self.linearizer.sequence(&mut self.dag, leader)),
+            }
+        }
+    }
+
+    /// Applies a certified commit without the decision rule (§11). Sequencing its leader must give the very same commit.
+    fn apply_certified(
+        &mut self,
+        commit: &Commit,
+        digest: Digest,
+        vertices: Vec<VerifiedVertex>,
+        outputs: &mut Vec<Output>,
+    ) -> CommittedVertices {
+        for vertex in vertices {
+            self.check_own(&vertex.reference());
+            self.accept(vertex, outputs);
+        }
+        let committed = self.linearizer.sequence(&mut self.dag, commit.leader);
+        assert!(
+            committed.digest == digest,
+            "HALT: commit {} is certified as {digest} by f + 1 validators, but its leader brings in something else here: {:?} \
+             instead of {commit:?}. More than f = {} validators are Byzantine, or they run other software.",
+            commit.index,
+            committed.commit,
+            self.committee.faulty_max()
+        );
+        self.committer.continue_after(commit.leader.round);
+        self.is_dag_changed = true;
+        committed
+    }
+
+    /// Garbage collection (§8), and another look at what waited for collected parents.
+    fn collect(&mut self, leader_round: Round, outputs: &mut Vec<Output>) {
+        let gc_round = self.committee.gc_round(leader_round);
+        if gc_round <= self.dag.gc_round() {
+            return;
+        }
+        let own = self.own_author();
+        let mut uncommitted = self.dag.collect(gc_round);
+        uncommitted.retain(|vertex| Some(vertex.author()) == own);
+        if !uncommitted.is_empty() {
+            outputs.push(Output::Uncommitted(uncommitted));
+        }
+        let complete = self.synchronizer.on_collected(gc_round, &mut self.fetcher);
+        self.fetcher.cancel_collected(gc_round);
+        self.ready.extend(complete.into_iter().map(|vertex| (vertex.reference(), vertex)));
+    }
+
+    /// Proposes all that is due. Returns the budget if payload has to be asked for first.
+    fn propose(&mut self, now: Now, outputs: &mut Vec<Output>) -> Option<usize> {
+        while let Proposing::Now { round, is_paced } = self.next_proposal() {
+            if let Some(period_ms) =
+                self.pacemaker.since_proposal_ms(self.now_ms).filter(|_| is_paced && !self.was_idle)
+            {
+                self.flow.on_period(period_ms);
+            }
+            if self.has_payload_waiting && !self.is_flow_stopped() {
+                self.awaiting_payload = Some(round);
+                return Some(self.flow.budget_bytes());
+            }
+            self.make_vertex(now, round, Bytes::new(), outputs);
+        }
+        self.was_idle |= self.is_idle();
+        None
+    }
+
+    fn on_payload(&mut self, now: Now, payload: Bytes, outputs: &mut Vec<Output>) {
+        let round = self.awaiting_payload.take().expect("checked before");
+        assert!(payload.len() <= PAYLOAD_BYTES_MAX, "a payload of {} bytes", payload.len());
+        self.make_vertex(now, round, payload, outputs);
+    }
+
+    /// Signs, stores and sends an own vertex, in this order.
+    fn make_vertex(&mut self, now: Now, round: Round, payload: Bytes, outputs: &mut Vec<Output>) {
+        let last = self.linearizer.last();
+        let content = Content {
+            payload,
+            commit_vote: (last.index > 0).then_some((last.index, last.digest)),
+            attestations: self.attestations.take(),
+            timestamp_ms: now.wall_ms,
+        };
+        let proposer = self.proposer.as_mut().expect("only validators propose");
+        let vertex = proposer.sign(&self.dag, round, content);
+        self.accept(vertex.clone(), outputs);
+        outputs.push(Output::Persist {
+            vertices: std::mem::take(&mut self.unstored),
+            commits: Vec::new(),
+            last_signed: Some(vertex.reference()),
+        });
+        outputs.push(Output::Broadcast(vertex));
+        self.pacemaker.on_proposed(round, self.now_ms);
+        self.was_idle = false;
+        self.commit(outputs);
+        self.pacemaker.advance(&self.dag, self.now_ms);
+    }
+
+    fn next_proposal(&self) -> Proposing {
+        let last = self.linearizer.last();
+        match &self.proposer {
+            Some(proposer) if proposer.can_build(&self.dag) && !self.catch_up.is_far_behind(last) => {
+                let conditions = Conditions {
+                    last_leader_round: last.leader_round,
+                    round_delay_ms: self.flow.round_delay_ms(self.is_flow_stopped()),
+                    idle: self.is_idle(),
+                    catching_up: self.catch_up.is_active(),
+                };
+                self.pacemaker.next_proposal(&self.dag, &conditions, self.now_ms)
+            }
+            _ => Proposing::Blocked,
+        }
+    }
+
+    fn send_requests(&mut self, outputs: &mut Vec<Output>) {
+        let last = self.linearizer.last();
+        let connected = self.subscriptions.connected();
+        let commits =
+            self.catch_up.poll(last, &self.dag, &self.synchronizer, &mut self.fetcher, connected, self.now_ms);
+        let mut requests = self.fetcher.poll(connected, self.now_ms);
+        requests.extend(commits);
+        let is_far_behind = self.catch_up.is_far_behind(last);
+        requests.extend(self.subscriptions.poll(&self.dag, is_far_behind, self.now_ms));
+        outputs.extend(requests.into_iter().map(|(to, message)| Output::Send { to, message }));
+    }
+
+    /// Asks for the earliest moment at which anything is due, if it was not asked for already.
+    fn set_timer(&mut self, outputs: &mut Vec<Output>) {
+        let last = self.linearizer.last();
+        let connected = self.subscriptions.connected();
+        let proposing = match self.next_proposal() {
+            Proposing::At(at_ms) => Some(at_ms),
+            Proposing::Now { .. } | Proposing::Blocked => None,
+        };
+        let due = [
+            proposing,
+            self.fetcher.next_poll_ms(connected),
+            self.catch_up.next_poll_ms(last, connected),
+            self.subscriptions.next_poll_ms(&self.dag, self.catch_up.is_far_behind(last)),
+        ];
+        self.timer_at_ms = self.timer_at_ms.filter(|at_ms| *at_ms > self.now_ms);
+        if let Some(at_ms) = due.into_iter().flatten().min().map(|at_ms| at_ms.max(self.now_ms + 1))
+            && self.timer_at_ms != Some(at_ms)
+        {
+            self.timer_at_ms = Some(at_ms);
+            outputs.push(Output::SetTimer { at_ms });
+        }
+    }
+
+    /// Nothing to propose for (§12).
+    fn is_idle(&self) -> bool {
+        !self.has_payload_waiting && self.attestations.is_settled() && !self.dag.has_uncommitted_payload()
+    }
+
+    fn is_flow_stopped(&self) -> bool {
+        let last = self.linearizer.last();
+        self.flow.is_stopped(last.index, self.pacemaker.round(), last.leader_round)
+    }
+
+    fn own_author(&self) -> Option<Author> {
+        self.proposer.as_ref().map(Proposer::author)
     }
 }

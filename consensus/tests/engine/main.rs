@@ -1,0 +1,4 @@
+//! Engines against one another, in virtual time.
+
+mod network;
+mod progress;

@@ -1,0 +1,541 @@
+//! A network of engines in virtual time, all in one thread: seeded delays, disks that lose what was not synced, and checks after
+//! every step. The same seed gives the same run.
+
+use bytes::Bytes;
+use farthing_consensus::archive::{Archive, answer_fetch_commits, answer_fetch_vertices};
+use farthing_consensus::commit::{Commit, CommittedVertices};
+use farthing_consensus::committee::Committee;
+use farthing_consensus::engine::{Engine, Input, Now, Output, Recovered, Settings, Status};
+use farthing_consensus::message::Message;
+use farthing_consensus::vertex::{Author, Round, SignedHeader, VerifiedVertex, VertexRef};
+use farthing_core::certificate::Attestation;
+use farthing_core::hash::Digest;
+use farthing_core::keys::SecretKey;
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// Where the wall clocks start.
+const WALL_START_MS: u64 = 1_700_000_000_000;
+
+pub fn secret_key(author: Author) -> SecretKey {
+    let mut seed = [7; 32];
+    seed[..2].copy_from_slice(&author.to_le_bytes());
+    SecretKey::from_seed(&seed)
+}
+
+pub fn committee(size: usize) -> Committee {
+    let keys = (0..size as Author).map(|author| secret_key(author).public_key()).collect();
+    let chain = Digest::of_bytes(b"a chain for tests");
+    Committee::new(chain, 0, keys, chain, WALL_START_MS)
+}
+
+/// What a node has on disk, as far as it is synced.
+#[derive(Clone, Default)]
+pub struct Disk {
+    pub vertices: BTreeMap<VertexRef, VerifiedVertex>,
+    pub commits: BTreeMap<u64, Commit>,
+    pub last_signed: Option<VertexRef>,
+    executed: u64,
+    block: (u64, Digest),
+}
+
+pub struct Node {
+    pub author: Option<Author>,
+    pub engine: Option<Engine>,
+    pub disk: Disk,
+    pub settings: Settings,
+    pub sync_ms: u64,
+    pub execution_ms: u64,
+    pub wall_skew_ms: i64,
+    pub delay_extra_ms: u64,
+    pub mempool: VecDeque<Bytes>,
+    pub committed_payloads: Vec<Bytes>,
+    pub broadcasts: Vec<(u64, VerifiedVertex)>,
+    pub evidence: Vec<(SignedHeader, SignedHeader)>,
+    pub payload_requests: Vec<usize>,
+    pub commit_times: Vec<(u64, u64)>,
+    pub execution_lag_max: u64,
+    is_serving: bool,
+    incarnation: u64,
+    commits_seen: u64,
+    subscribers: BTreeSet<usize>,
+    unreleased: VecDeque<Output>,
+    execution_queue: VecDeque<CommittedVertices>,
+    next_execution_ms: u64,
+}
+
+enum Event {
+    Deliver { from: usize, packet: Packet },
+    Timer,
+    Synced,
+    Executed,
+}
+
+#[derive(Clone)]
+enum Packet {
+    Push(VerifiedVertex),
+    Message(Message),
+}
+
+pub struct Network {
+    pub committee: Arc<Committee>,
+    pub nodes: Vec<Node>,
+    pub now_ms: u64,
+    /// The digest of each commit, once any node made it: all others must agree.
+    pub agreed: BTreeMap<u64, Digest>,
+    pub delay_ms: (u64, u64),
+    edges: BTreeSet<(usize, usize)>,
+    events: BTreeMap<(u64, u64), (usize, u64, Event)>,
+    signed: BTreeMap<(Author, Round), VertexRef>,
+    sequence: u64,
+    rng: ChaCha8Rng,
+}
+
+impl Network {
+    /// Validators `0..size`, all off.
+    pub fn new(committee: Committee, seed: u64) -> Network {
+        let authors: Vec<Option<Author>> = committee.authors().map(Some).collect();
+        Network::with_authors(committee, &authors, seed)
+    }
+
+    /// One node for each of `authors`: an author may stand there twice, and `None` is an observer.
+    pub fn with_authors(committee: Committee, authors: &[Option<Author>], seed: u64) -> Network {
+        Network {
+            committee: Arc::new(committee),
+            nodes: authors.iter().map(|author| Node::new(*author)).collect(),
+            now_ms: 1_000,
+            agreed: BTreeMap::new(),
+            delay_ms: (5, 40),
+            edges: BTreeSet::new(),
+            events: BTreeMap::new(),
+            signed: BTreeMap::new(),
+            sequence: 0,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+        }
+    }
+
+    /// Starts all nodes and connects each with each.
+    pub fn start_all(&mut self) {
+        for index in 0..self.nodes.len() {
+            self.start(index);
+        }
+        self.connect_all();
+    }
+
+    pub fn connect_all(&mut self) {
+        for a in 0..self.nodes.len() {
+            for b in 0..a {
+                if self.nodes[a].author != self.nodes[b].author {
+                    self.connect(a, b);
+                }
+            }
+        }
+    }
+
+    /// Starts a node on what its disk holds.
+    pub fn start(&mut self, index: usize) {
+        let now = self.now_of(index);
+        let node = &mut self.nodes[index];
+        assert!(node.engine.is_none(), "node {index} runs already");
+        let recovered = node.disk.recovered(&self.committee);
+        node.commits_seen = recovered.commits.last().map_or(0, |commit| commit.index);
+        let own = node.author.map(|author| (author, secret_key(author)));
+        let mut outputs = Vec::new();
+        node.engine =
+            Some(Engine::start(self.committee.clone(), own, node.settings.clone(), recovered, now, &mut outputs));
+        node.redeliver(self.committee.chain());
+        self.handle(index, outputs);
+        self.schedule_execution(index);
+        let (height, hash) = self.nodes[index].disk.block;
+        if height > 0 {
+            let executed = self.nodes[index].disk.executed;
+            self.tell_executed(index, executed, Some((height, hash)));
+        }
+        if !self.nodes[index].mempool.is_empty() {
+            self.step(index, Input::PayloadWaiting(true));
+        }
+    }
+
+    /// Stops a node at once: what is not synced is lost, and all its connections break.
+    pub fn crash(&mut self, index: usize) {
+        for peer in 0..self.nodes.len() {
+            self.disconnect(index, peer);
+        }
+        let node = &mut self.nodes[index];
+        node.engine = None;
+        node.incarnation += 1;
+        node.subscribers.clear();
+        node.unreleased.clear();
+        node.execution_queue.clear();
+        node.next_execution_ms = 0;
+    }
+
+    pub fn connect(&mut self, a: usize, b: usize) {
+        let both_run = self.nodes[a].engine.is_some() && self.nodes[b].engine.is_some();
+        if both_run && self.edges.insert((a.min(b), a.max(b))) {
+            self.tell_connection(a, b, Input::Connected);
+            self.tell_connection(b, a, Input::Connected);
+        }
+    }
+
+    pub fn disconnect(&mut self, a: usize, b: usize) {
+        if self.edges.remove(&(a.min(b), a.max(b))) {
+            self.nodes[a].subscribers.remove(&b);
+            self.nodes[b].subscribers.remove(&a);
+            self.tell_connection(a, b, Input::Disconnected);
+            self.tell_connection(b, a, Input::Disconnected);
+        }
+    }
+
+    /// Whether a node answers requests and pushes vertices.
+    pub fn set_serving(&mut self, index: usize, is_serving: bool) {
+        self.nodes[index].is_serving = is_serving;
+    }
+
+    pub fn submit(&mut self, index: usize, payload: Bytes) {
+        let node = &mut self.nodes[index];
+        node.mempool.push_back(payload);
+        if node.mempool.len() == 1 && node.engine.is_some() {
+            self.step(index, Input::PayloadWaiting(true));
+        }
+    }
+
+    pub fn run_for(&mut self, ms: u64) {
+        self.run_until(self.now_ms + ms);
+    }
+
+    pub fn run_until(&mut self, end_ms: u64) {
+        while let Some(((at_ms, _), _)) = self.events.first_key_value().filter(|((at_ms, _), _)| *at_ms <= end_ms) {
+            self.now_ms = *at_ms;
+            let (_, (index, incarnation, event)) = self.events.pop_first().expect("just seen");
+            if self.nodes[index].incarnation == incarnation && self.nodes[index].engine.is_some() {
+                self.dispatch(index, event);
+            }
+        }
+        self.now_ms = end_ms;
+    }
+
+    pub fn status(&self, index: usize) -> Status {
+        self.nodes[index].engine.as_ref().expect("the node runs").status()
+    }
+
+    pub fn now_of(&self, index: usize) -> Now {
+        let wall_ms = (WALL_START_MS + self.now_ms).saturating_add_signed(self.nodes[index].wall_skew_ms);
+        Now { monotonic_ms: self.now_ms, wall_ms }
+    }
+
+    pub fn random(&mut self, below: u64) -> u64 {
+        self.rng.next_u64() % below
+    }
+
+    /// Gives a node an input and does what comes out.
+    pub fn step(&mut self, index: usize, input: Input) {
+        let now = self.now_of(index);
+        let mut outputs = Vec::new();
+        self.nodes[index].engine.as_mut().expect("the node runs").step(now, input, &mut outputs);
+        self.handle(index, outputs);
+    }
+
+    fn dispatch(&mut self, index: usize, event: Event) {
+        match event {
+            Event::Timer => self.step(index, Input::Timer),
+            Event::Synced => {
+                let persist = self.nodes[index].unreleased.pop_front().expect("a sync was under way");
+                self.nodes[index].disk.write(persist);
+                self.release(index);
+            }
+            Event::Executed => self.execute(index),
+            Event::Deliver { from, packet } => {
+                if self.edges.contains(&(from.min(index), from.max(index))) {
+                    self.receive(index, from, packet);
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, index: usize, from: usize, packet: Packet) {
+        let verify = |committee: &Committee, vertices: Vec<_>| {
+            vertices.into_iter().map(|vertex| committee.verify(vertex).expect("a valid vertex")).collect()
+        };
+        let author = self.nodes[from].author;
+        let node = &mut self.nodes[index];
+        match packet {
+            Packet::Push(vertex) => {
+                self.step(index, Input::Pushed { from: author.expect("observers do not push"), vertex });
+            }
+            Packet::Message(Message::Vertices { vertices }) => {
+                let vertices = verify(&self.committee, vertices);
+                self.step(index, Input::Fetched { from: author.expect("a member was asked"), vertices });
+            }
+            Packet::Message(Message::Commits { commits, votes }) => {
+                let from = author.expect("a member was asked");
+                self.step(index, Input::FetchedCommits { from, commits, votes });
+            }
+            Packet::Message(_) if !node.is_serving => {}
+            Packet::Message(Message::Subscribe { from_round }) => {
+                node.subscribers.insert(from);
+                let own = node.disk.vertices.values().filter(|vertex| Some(vertex.author()) == node.author);
+                let stored: Vec<_> = own.filter(|vertex| vertex.round() >= from_round).cloned().collect();
+                for vertex in stored {
+                    self.send(index, from, Packet::Push(vertex));
+                }
+            }
+            Packet::Message(Message::FetchVertices { refs }) => {
+                let answer = answer_fetch_vertices(node, &refs);
+                self.send(index, from, Packet::Message(answer));
+            }
+            Packet::Message(Message::FetchCommits { from_index }) => {
+                let answer = answer_fetch_commits(node, from_index);
+                self.send(index, from, Packet::Message(answer));
+            }
+            Packet::Message(Message::Vertex(_)) => unreachable!("vertices travel as Push"),
+        }
+    }
+
+    /// Puts outputs into effect: what promises something waits for the syncs before it.
+    fn handle(&mut self, index: usize, outputs: Vec<Output>) {
+        let mut request = None;
+        for output in outputs {
+            assert!(request.is_none(), "a payload request is the last output");
+            match output {
+                Output::Persist { .. } | Output::Broadcast(_) | Output::Commit(_) => {
+                    self.nodes[index].unreleased.push_back(output);
+                    if self.nodes[index].unreleased.len() == 1 {
+                        self.release(index);
+                    }
+                }
+                Output::Send { to, message } => self.send_to_author(index, to, message),
+                Output::RequestPayload { bytes_max } => request = Some(bytes_max),
+                Output::SetTimer { at_ms } => {
+                    assert!(at_ms > self.now_ms, "a timer in the past");
+                    self.schedule(index, at_ms, Event::Timer);
+                }
+                Output::Accepted(vertex) => self.committee.check_parents(vertex.header()).expect("a valid vertex"),
+                Output::Uncommitted(vertices) => {
+                    let payloads =
+                        vertices.iter().map(|vertex| vertex.payload().clone()).filter(|bytes| !bytes.is_empty());
+                    self.nodes[index].mempool.extend(payloads);
+                }
+                Output::Evidence(evidence) => self.nodes[index].evidence.push(*evidence),
+            }
+        }
+        if let Some(bytes_max) = request {
+            self.answer_payload(index, bytes_max);
+        }
+    }
+
+    fn answer_payload(&mut self, index: usize, bytes_max: usize) {
+        let node = &mut self.nodes[index];
+        node.payload_requests.push(bytes_max);
+        let fits = node.mempool.front().is_some_and(|payload| payload.len() <= bytes_max);
+        let payload = if fits { node.mempool.pop_front().unwrap_or_default() } else { Bytes::new() };
+        let is_empty = node.mempool.is_empty();
+        self.step(index, Input::Payload(payload));
+        if is_empty {
+            self.step(index, Input::PayloadWaiting(false));
+        }
+    }
+
+    /// Releases outputs up to the next thing to sync.
+    fn release(&mut self, index: usize) {
+        while let Some(output) = self.nodes[index].unreleased.front() {
+            if matches!(output, Output::Persist { .. }) {
+                let at_ms = self.now_ms + self.nodes[index].sync_ms;
+                self.schedule(index, at_ms, Event::Synced);
+                return;
+            }
+            match self.nodes[index].unreleased.pop_front().expect("just seen") {
+                Output::Broadcast(vertex) => self.broadcast(index, vertex),
+                Output::Commit(committed) => self.on_commit(index, committed),
+                _ => unreachable!("only these wait"),
+            }
+        }
+    }
+
+    fn broadcast(&mut self, index: usize, vertex: VerifiedVertex) {
+        let reference = vertex.reference();
+        let author = reference.author;
+        assert!(self.nodes[index].disk.last_signed == Some(reference), "sent before it was stored");
+        if self.nodes.iter().filter(|node| node.author == Some(author)).count() == 1 {
+            let signed = *self.signed.entry((author, reference.round)).or_insert(reference);
+            assert_eq!(signed, reference, "author {author} signed two vertices of round {}", reference.round);
+        }
+        let is_serving = self.nodes[index].is_serving;
+        self.nodes[index].broadcasts.push((self.now_ms, vertex.clone()));
+        for subscriber in self.nodes[index].subscribers.clone() {
+            if is_serving {
+                self.send(index, subscriber, Packet::Push(vertex.clone()));
+            }
+        }
+    }
+
+    fn on_commit(&mut self, index: usize, committed: CommittedVertices) {
+        let commit = &committed.commit;
+        let references: Vec<VertexRef> = committed.vertices.iter().map(VerifiedVertex::reference).collect();
+        assert_eq!(references, commit.vertices);
+        let agreed = *self.agreed.entry(commit.index).or_insert(committed.digest);
+        assert_eq!(agreed, committed.digest, "node {index} disagrees about commit {}", commit.index);
+        let (now_ms, node) = (self.now_ms, &mut self.nodes[index]);
+        assert_eq!(commit.index, node.commits_seen + 1, "commits come once each, in order");
+        assert_eq!(node.disk.commits.get(&commit.index), Some(commit), "executed before it was stored");
+        node.commits_seen = commit.index;
+        node.commit_times.push((commit.index, now_ms));
+        node.execution_lag_max = node.execution_lag_max.max(commit.index - node.disk.executed);
+        node.execution_queue.push_back(committed);
+        self.schedule_execution(index);
+    }
+
+    fn schedule_execution(&mut self, index: usize) {
+        let now_ms = self.now_ms;
+        let node = &mut self.nodes[index];
+        if !node.execution_queue.is_empty() && node.next_execution_ms <= now_ms {
+            node.next_execution_ms = now_ms + node.execution_ms.max(1);
+            let at_ms = node.next_execution_ms;
+            self.schedule(index, at_ms, Event::Executed);
+        }
+    }
+
+    /// Executes a commit: the block's hash chains the digests of commits with payload.
+    fn execute(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        let committed = node.execution_queue.pop_front().expect("scheduled for it");
+        let payloads =
+            committed.vertices.iter().map(|vertex| vertex.payload().clone()).filter(|bytes| !bytes.is_empty());
+        let count = node.committed_payloads.len();
+        node.committed_payloads.extend(payloads);
+        node.disk.executed = committed.commit.index;
+        let block = (node.committed_payloads.len() > count).then(|| {
+            let (height, previous) = node.disk.block;
+            let hash = Digest::of("test-block/v1", &[previous.as_bytes(), committed.digest.as_bytes()]);
+            node.disk.block = (height + 1, hash);
+            node.disk.block
+        });
+        self.tell_executed(index, committed.commit.index, block);
+        self.schedule_execution(index);
+    }
+
+    fn tell_executed(&mut self, index: usize, executed: u64, block: Option<(u64, Digest)>) {
+        let attestation = self.nodes[index].author.zip(block).map(|(author, (height, hash))| {
+            Attestation::sign(self.committee.chain(), height, hash, &secret_key(author))
+        });
+        self.step(index, Input::Executed { index: executed, block, attestation });
+    }
+
+    fn tell_connection(&mut self, index: usize, peer: usize, input: fn(Author) -> Input) {
+        if let Some(author) = self.nodes[peer].author.filter(|_| self.nodes[index].engine.is_some()) {
+            self.step(index, input(author));
+        }
+    }
+
+    fn send_to_author(&mut self, index: usize, to: Author, message: Message) {
+        let is_peer = |peer: &usize| {
+            self.nodes[*peer].author == Some(to) && self.edges.contains(&(index.min(*peer), index.max(*peer)))
+        };
+        let peer = (0..self.nodes.len()).find(is_peer).expect("requests go to connected members");
+        self.send(index, peer, Packet::Message(message));
+    }
+
+    fn send(&mut self, from: usize, to: usize, packet: Packet) {
+        let (low, high) = self.delay_ms;
+        let extra = self.nodes[from].delay_extra_ms + self.nodes[to].delay_extra_ms;
+        let at_ms = self.now_ms + low + extra + self.random(high - low + 1);
+        self.schedule(to, at_ms, Event::Deliver { from, packet });
+    }
+
+    fn schedule(&mut self, index: usize, at_ms: u64, event: Event) {
+        self.sequence += 1;
+        let incarnation = self.nodes[index].incarnation;
+        self.events.insert((at_ms, self.sequence), (index, incarnation, event));
+    }
+}
+
+impl Node {
+    fn new(author: Option<Author>) -> Node {
+        Node {
+            author,
+            engine: None,
+            disk: Disk::default(),
+            settings: Settings::default(),
+            sync_ms: 4,
+            execution_ms: 1,
+            wall_skew_ms: 0,
+            delay_extra_ms: 0,
+            mempool: VecDeque::new(),
+            committed_payloads: Vec::new(),
+            broadcasts: Vec::new(),
+            evidence: Vec::new(),
+            payload_requests: Vec::new(),
+            commit_times: Vec::new(),
+            execution_lag_max: 0,
+            is_serving: true,
+            incarnation: 0,
+            commits_seen: 0,
+            subscribers: BTreeSet::new(),
+            unreleased: VecDeque::new(),
+            execution_queue: VecDeque::new(),
+            next_execution_ms: 0,
+        }
+    }
+
+    /// Commits stored but not executed are executed again after a restart.
+    fn redeliver(&mut self, chain: &Digest) {
+        let disk = &self.disk;
+        let with_vertices = |commit: &Commit| CommittedVertices {
+            commit: commit.clone(),
+            digest: commit.digest(chain),
+            vertices: commit.vertices.iter().map(|reference| disk.vertices[reference].clone()).collect(),
+        };
+        self.execution_queue =
+            disk.commits.range(disk.executed + 1..).map(|(_, commit)| with_vertices(commit)).collect();
+    }
+}
+
+impl Disk {
+    fn write(&mut self, persist: Output) {
+        let Output::Persist { vertices, commits, last_signed } = persist else { unreachable!("only this is written") };
+        self.vertices.extend(vertices.into_iter().map(|vertex| (vertex.reference(), vertex)));
+        for commit in commits {
+            assert!(
+                commit.vertices.iter().all(|reference| self.vertices.contains_key(reference)),
+                "vertices come first"
+            );
+            self.commits.insert(commit.index, commit);
+        }
+        self.last_signed = last_signed.or(self.last_signed);
+    }
+
+    fn recovered(&self, committee: &Committee) -> Recovered {
+        let newest = self.commits.last_key_value().map_or(0, |(_, commit)| commit.leader.round);
+        let gc_round = committee.gc_round(newest);
+        Recovered {
+            last_signed: self.last_signed,
+            commits: self.commits.values().cloned().collect(),
+            vertices: self.vertices.values().filter(|vertex| vertex.round() > gc_round).cloned().collect(),
+        }
+    }
+}
+
+impl Archive for Node {
+    fn vertex(&self, reference: &VertexRef) -> Option<VerifiedVertex> {
+        self.disk.vertices.get(reference).cloned()
+    }
+
+    fn commit(&self, index: u64) -> Option<Commit> {
+        self.disk.commits.get(&index).cloned()
+    }
+
+    fn commit_digest(&self, index: u64) -> Option<Digest> {
+        let chain = Digest::of_bytes(b"a chain for tests");
+        self.disk.commits.get(&index).map(|commit| commit.digest(&chain))
+    }
+
+    fn newest_commit(&self) -> u64 {
+        self.disk.commits.last_key_value().map_or(0, |(index, _)| *index)
+    }
+
+    fn recent_votes(&self) -> Vec<SignedHeader> {
+        self.engine.as_ref().map(Engine::recent_votes).unwrap_or_default()
+    }
+}
