@@ -1,7 +1,7 @@
 //! Execution: from a commit and its transactions to the next state, the results and a block.
 //!
 //! The rules are in the documentation of the crate. This file holds the [`Ledger`] and its way through a commit;
-//! [`crate::transfer`] does one transfer, [`crate::flush`] is about keeping the state on disk.
+//! the `transfer` module does one transfer, [`crate::flush`] is about keeping the state on disk.
 
 use crate::account::Account;
 use crate::account_proof::UncertifiedAccountProof;

@@ -141,9 +141,9 @@ fn node(left: &Digest, right: &Digest) -> Digest {
     Digest(*blake3::keyed_hash(NODE_KEY, &pair).as_bytes())
 }
 
-/// The levels above the leaves: ⌈log2(count)⌉.
+/// The levels above the leaves: ⌈log2(count)⌉, for any count that somebody may claim.
 fn depth(count: u64) -> usize {
-    count.max(1).next_power_of_two().trailing_zeros() as usize
+    (u64::BITS - count.saturating_sub(1).leading_zeros()) as usize
 }
 
 fn at(nodes: &[Digest], position: usize) -> Digest {

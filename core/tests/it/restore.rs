@@ -1,0 +1,154 @@
+//! Flushes, and ledgers restored from them.
+
+use crate::helpers::{GENESIS_MS, address, commit, network, output, transfer};
+use crate::scenario::{PEOPLE, genesis, history};
+use farthing_core::codec;
+use farthing_core::execution::{Execution, Ledger};
+use farthing_core::flush::{FlushPoint, RestoreError, StateFlush};
+use farthing_core::state::SlotRecord;
+use farthing_core::transaction::Transaction;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+/// What a disk holds after the flushes it got: the point of the last, and each slot's newest bytes.
+#[derive(Clone, Default)]
+struct Disk {
+    point: Option<FlushPoint>,
+    slots: BTreeMap<u32, Vec<u8>>,
+}
+
+impl Disk {
+    fn write(&mut self, flush: &StateFlush) {
+        assert!(flush.slots.is_sorted_by(|a, b| a.slot < b.slot), "slots ascend, each once");
+        self.slots.extend(flush.slots.iter().map(|record| (record.slot, record.bytes.clone())));
+        self.point = Some(flush.point.clone());
+    }
+
+    fn records(&self) -> Vec<SlotRecord> {
+        self.slots.iter().map(|(slot, bytes)| SlotRecord { slot: *slot, bytes: bytes.clone() }).collect()
+    }
+
+    fn restore(&self) -> Result<Ledger, RestoreError> {
+        Ledger::restore(&genesis(), self.point.clone().expect("flushed"), self.records())
+    }
+}
+
+/// A commit as it was executed, and what the disk held just before.
+struct Executed {
+    after_ms: u64,
+    transactions: Vec<Transaction>,
+    execution: Execution,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn a_restored_ledger_goes_on_as_if_nothing_had_happened(
+        plans in history(40),
+        interval_ms in prop_oneof![Just(0u64), 0u64..5_000],
+    ) {
+        let mut ledger = Ledger::genesis(&genesis());
+        ledger.set_flush_interval_ms(interval_ms);
+        let (mut disk, mut disks, mut log) = (Disk::default(), Vec::new(), Vec::new());
+        let mut after_ms = 0;
+        for plan in plans {
+            after_ms += plan.later_ms;
+            let transactions: Vec<_> =
+                plan.transfers.iter().map(|transfer| transfer.transaction(&ledger, GENESIS_MS + after_ms)).collect();
+            let execution = commit(&mut ledger, after_ms, &transactions);
+            if let Some(flush) = &execution.flush {
+                disk.write(flush);
+                prop_assert_eq!(flush.point.commit_index as usize, log.len(), "a flush is of the state before the commit");
+                disks.push(disk.clone());
+            }
+            log.push(Executed { after_ms, transactions, execution });
+        }
+        for disk in disks {
+            let mut restored = disk.restore().unwrap();
+            for executed in &log[restored.commit_index() as usize..] {
+                let again = commit(&mut restored, executed.after_ms, &executed.transactions);
+                prop_assert_eq!(&again.block, &executed.execution.block);
+                prop_assert_eq!(&again.dropped, &executed.execution.dropped);
+            }
+            restored.audit();
+            prop_assert_eq!(restored.state_root(), ledger.state_root());
+            prop_assert_eq!(restored.newest(), ledger.newest());
+            for person in PEOPLE {
+                prop_assert_eq!(restored.account(&address(person)), ledger.account(&address(person)));
+                prop_assert_eq!(restored.prove_account(&address(person)), ledger.prove_account(&address(person)));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_flush_holds_everything_and_later_ones_what_changed() {
+    let mut ledger = Ledger::genesis(&network(&[(1, 1_000), (2, 500), (3, 7)]));
+    ledger.set_flush_interval_ms(0);
+    assert_eq!(commit(&mut ledger, 0, &[transfer(1, 1, vec![output(2, 1, false)])]).flush, None, "not a rooted state");
+    let slots = |flush: Option<StateFlush>| flush.unwrap().slots.iter().map(|record| record.slot).collect::<Vec<_>>();
+    assert_eq!(slots(commit(&mut ledger, 1_000, &[transfer(2, 1, vec![output(3, 1, false)])]).flush), [0, 1, 2, 3]);
+    assert_eq!(slots(commit(&mut ledger, 2_000, &[transfer(1, 2, vec![output(9, 1, true)])]).flush), [2, 3]);
+    assert_eq!(slots(commit(&mut ledger, 3_000, &[]).flush), [0, 1, 4], "the globals change with the number of slots");
+    assert_eq!(slots(commit(&mut ledger, 4_000, &[]).flush), [0; 0], "only the point moves on");
+}
+
+#[test]
+fn flushes_keep_their_distance() {
+    let mut ledger = Ledger::genesis(&network(&[(1, 1_000)]));
+    ledger.set_flush_interval_ms(3_000);
+    let mut flushed = Vec::new();
+    for step in 0..10 {
+        if commit(&mut ledger, step * 1_000, &[transfer(1, step + 1, vec![output(1, 1, false)])]).flush.is_some() {
+            flushed.push(step);
+        }
+    }
+    assert_eq!(flushed, [3, 6, 9]);
+}
+
+/// A disk after a flush, with four accounts.
+fn some_disk() -> Disk {
+    let mut ledger = Ledger::genesis(&genesis());
+    ledger.set_flush_interval_ms(0);
+    commit(&mut ledger, 0, &[transfer(1, 1, vec![output(4, 1, true)])]);
+    let mut disk = Disk::default();
+    disk.write(&commit(&mut ledger, 1_000, &[]).flush.unwrap());
+    disk
+}
+
+#[test]
+fn damage_is_noticed() {
+    let disk = some_disk();
+    assert_eq!(disk.restore().unwrap().account(&address(4)).unwrap().balance.mites(), 1);
+    let spoilt = |spoil: fn(&mut Disk)| {
+        let mut spoilt = disk.clone();
+        spoil(&mut spoilt);
+        spoilt.restore().err().map(|error| error.to_string())
+    };
+    let refused = |spoil, text: &str| {
+        let error = spoilt(spoil).expect(text);
+        assert!(error.contains(text), "{error:?} should say {text:?}");
+    };
+    refused(|disk| drop(disk.slots.remove(&2)), "slot 3 stands where slot 2 should");
+    refused(|disk| drop(disk.slots.pop_last()), "more or fewer slots");
+    refused(|disk| disk.slots.clear(), "there is nothing in it");
+    refused(|disk| drop(disk.slots.insert(1, disk.slots[&0].clone())), "a slot holds what belongs");
+    refused(|disk| drop(disk.slots.insert(0, disk.slots[&1].clone())), "a slot holds what belongs");
+    refused(|disk| drop(disk.slots.insert(1, disk.slots[&2].clone())), "the balances and reserves");
+    refused(|disk| disk.slots.get_mut(&1).unwrap().push(0), "slot 1: malformed");
+    refused(|disk| disk.slots.get_mut(&1).unwrap()[5] ^= 1, "its root is");
+    refused(|disk| disk.slots.get_mut(&1).unwrap()[33] ^= 1, "the balances and reserves");
+    refused(|disk| disk.point.as_mut().unwrap().state_root.0[0] ^= 1, "its root is");
+    refused(|disk| disk.point.as_mut().unwrap().commit_index = 0, "lies before its block");
+    refused(|disk| disk.point.as_mut().unwrap().timestamp_ms = 0, "lies before its block");
+    refused(|disk| disk.point.as_mut().unwrap().header.chain.0[0] ^= 1, "belongs to the network");
+    refused(|disk| disk.point.as_mut().unwrap().header.transaction_count = 0, "carries another state root");
+}
+
+#[test]
+fn a_point_round_trips() {
+    let point = some_disk().point.unwrap();
+    assert_eq!(codec::decode::<FlushPoint>(&codec::encode(&point), 1_000).unwrap(), point);
+    assert_eq!(point.height(), 1);
+}

@@ -1,0 +1,53 @@
+//! Signed transactions: who signed what, for which network, one by one and in batches.
+
+use crate::helpers::{key, network, output, transfer};
+use farthing_core::keys::Signature;
+use farthing_core::signature::SignatureError;
+use farthing_core::transaction::{SignedTransaction, VerifiedTransaction};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+
+#[test]
+fn only_the_sender_signs_and_only_for_one_network() {
+    let (here, elsewhere) = (network(&[(1, 5)]).chain_hash(), network(&[(1, 6)]).chain_hash());
+    let body = transfer(1, 1, vec![output(2, 1, false)]);
+    let signed = body.clone().sign(&here, &key(1));
+    let verified = signed.clone().verify(&here).unwrap();
+    assert_eq!((verified.id(), verified.transaction(), verified.signed()), (body.id(&here), &body, &signed));
+    assert_eq!(signed.clone().verify(&elsewhere), Err(SignatureError::Mismatch));
+    assert_eq!(body.clone().sign(&here, &key(2)).verify(&here), Err(SignatureError::Mismatch));
+    let other = SignedTransaction { transaction: transfer(1, 2, vec![output(2, 1, false)]), ..signed };
+    assert_eq!(other.verify(&here), Err(SignatureError::Mismatch));
+    assert_ne!(body.id(&here), body.id(&elsewhere));
+}
+
+#[test]
+fn a_batch_tells_good_from_bad_by_place() {
+    let chain = network(&[(1, 5)]).chain_hash();
+    let mut batch: Vec<SignedTransaction> =
+        (1..=40).map(|nonce| transfer(1, nonce, vec![output(2, 1, false)]).sign(&chain, &key(1))).collect();
+    batch[7].signature.0[40] ^= 1;
+    batch[20].signature = Signature([0; 64]);
+    batch[39].transaction.nonce = 1;
+    let ids: Vec<_> = batch.iter().map(|signed| signed.transaction.id(&chain)).collect();
+    let results = SignedTransaction::verify_all(batch, &chain, &mut ChaCha20Rng::seed_from_u64(1));
+    assert_eq!(results.len(), 40);
+    for (place, result) in results.into_iter().enumerate() {
+        let expect = match place {
+            7 | 39 => Err(SignatureError::Mismatch),
+            20 => Err(SignatureError::BadCommitment),
+            _ => Ok(ids[place]),
+        };
+        assert_eq!(result.map(|verified| verified.id()), expect, "{place}");
+    }
+}
+
+#[test]
+fn verdicts_are_remembered_under_the_signature_too() {
+    let chain = network(&[(1, 5)]).chain_hash();
+    let id = transfer(1, 1, vec![output(2, 1, false)]).id(&chain);
+    let keys =
+        [Signature([1; 64]), Signature([2; 64])].map(|signature| VerifiedTransaction::verdict_key(&id, &signature));
+    assert_ne!(keys[0], keys[1]);
+    assert_ne!(keys[0], id);
+}
