@@ -1,0 +1,93 @@
+//! Framing without sockets: every message there and back, and every way a frame can be wrong.
+
+use super::super::connection::End;
+use super::super::frame::{Frame, Kind, VERTEX_BYTES_MAX, decode_vertex};
+use super::super::receive::read_content;
+use super::*;
+use farthing_consensus::message::FETCH_VERTICES_MAX;
+use farthing_consensus::vertex::PAYLOAD_BYTES_MAX;
+use farthing_core::codec;
+use futures::io::Cursor;
+
+fn messages(world: &World) -> Vec<(Kind, Message)> {
+    let vertex = world.vertex(0, vec![5; 100]);
+    let commit = Commit {
+        epoch: 0,
+        index: 1,
+        previous: *world.committee.chain(),
+        leader: vertex.reference(),
+        vertices: vec![vertex.reference()],
+        timestamp_ms: 9,
+    };
+    vec![
+        (Kind::Vertex, Message::Vertex(vertex.vertex().clone())),
+        (Kind::Subscribe, Message::Subscribe { from_round: u64::MAX }),
+        (Kind::FetchVertices, Message::FetchVertices { refs: vec![vertex.reference(); FETCH_VERTICES_MAX] }),
+        (Kind::Vertices, Message::Vertices { vertices: vec![vertex.vertex().clone(); 3] }),
+        (Kind::FetchCommits, Message::FetchCommits { from_index: u64::MAX }),
+        (Kind::Commits, Message::Commits { commits: vec![commit], votes: vec![vertex.signed_header().clone()] }),
+    ]
+}
+
+#[tokio::test]
+async fn a_frame_is_a_length_and_the_encoded_message() {
+    let world = World::new(4);
+    for (kind, message) in messages(&world) {
+        let frame = Frame::encode(Outbound::Message(message.clone()));
+        let bytes = [&frame.head[..], &frame.payload].concat();
+        assert_eq!(frame.kind, kind);
+        assert_eq!(bytes[..4], (frame.length() as u32).to_le_bytes());
+        assert_eq!(bytes[4..], codec::encode(&message), "the content is the message's encoding");
+        assert!(frame.length() <= kind.length_max());
+
+        let heartbeats_before = [&[0; 12][..], &bytes].concat();
+        let (read, content) = read_content(&mut Cursor::new(heartbeats_before), |_| Ok(())).await.unwrap();
+        assert_eq!((read, &content[..]), (kind, &bytes[4..]));
+    }
+}
+
+#[test]
+fn the_largest_vertex_fits_its_bound() {
+    let world = World::new(128);
+    let vertex = world.vertex(0, vec![5; PAYLOAD_BYTES_MAX]);
+    let frame = Frame::encode(Outbound::Vertex(vertex.clone()));
+    // Sixteen attestations, which this vertex does not carry, take less than two kilobytes.
+    assert!(frame.length() + 2048 < VERTEX_BYTES_MAX);
+    let content = bytes::Bytes::from([&frame.head[4..], &frame.payload].concat());
+    assert_eq!(&decode_vertex(content).unwrap(), vertex.vertex());
+}
+
+#[test]
+fn a_vertex_frame_has_exactly_its_payload() {
+    let world = World::new(4);
+    let frame = Frame::encode(Outbound::Vertex(world.vertex(0, vec![5; 100])));
+    let content = [&frame.head[4..], &frame.payload].concat();
+    assert!(decode_vertex(content.clone().into()).is_ok());
+    for length in 1..content.len() {
+        assert!(decode_vertex(content[..length].to_vec().into()).is_err(), "cut to {length} bytes");
+    }
+    assert!(decode_vertex([&content[..], &[0]].concat().into()).is_err(), "a byte too many");
+}
+
+#[tokio::test]
+async fn wrong_frames_are_refused() {
+    let over = |kind: Kind| [&(kind.length_max() as u32 + 1).to_le_bytes()[..], &[kind as u8]].concat();
+    // Nothing follows the header: a reader that allocated and waited for the rest would report the end of the stream instead.
+    for kind in [Kind::Vertex, Kind::Subscribe, Kind::FetchVertices, Kind::Vertices, Kind::FetchCommits, Kind::Commits]
+    {
+        assert_eq!(reason(&over(kind)).await, "oversized", "{kind:?}");
+    }
+    assert_eq!(reason(&[0xff; 5]).await, "oversized");
+    assert_eq!(reason(&[1, 0, 0, 0, 6]).await, "unknown_kind");
+    assert_eq!(reason(&[1, 0, 0, 0]).await, "lost");
+    assert_eq!(reason(&[9, 0, 0, 0, 1, 2, 3]).await, "lost");
+    assert_eq!(reason(&[0, 0, 0, 0]).await, "lost");
+}
+
+async fn reason(bytes: &[u8]) -> &'static str {
+    match read_content(&mut Cursor::new(bytes), |_| Ok(())).await.unwrap_err() {
+        End::Breach { reason, .. } => reason,
+        End::Lost(_) => "lost",
+        other => panic!("{other}"),
+    }
+}
