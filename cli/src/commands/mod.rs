@@ -1,0 +1,83 @@
+//! The commands, one file each, and what several of them share.
+
+pub mod account;
+pub mod keys;
+pub mod pending;
+pub mod profiles;
+pub mod receipt;
+pub mod send;
+pub mod status;
+
+use crate::error::Error;
+use crate::files::Home;
+use crate::keystore;
+use crate::network::Network;
+use crate::output::Format;
+use farthing_core::address::Address;
+use farthing_core::block::ResultCode;
+use farthing_core::transaction::TransactionId;
+use serde::Serialize;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What every command is given.
+#[derive(Debug)]
+pub struct Context {
+    /// The wallet's folder.
+    pub home: Home,
+    /// How to print.
+    pub format: Format,
+    /// The profile named on the command line.
+    pub profile: Option<String>,
+    /// How long to wait for an outcome.
+    pub timeout: Duration,
+}
+
+impl Context {
+    /// The network of the profile in use.
+    pub fn network(&self) -> Result<Network, Error> {
+        Network::open(&self.home, self.profile.as_deref())
+    }
+
+    /// The account that an argument names: an address, a key, or, without one, the key to pay with.
+    pub fn account(&self, network: &Network, argument: Option<&str>) -> Result<Address, Error> {
+        match argument {
+            Some(text) => keystore::resolve(&self.home, text, network.prefix()),
+            None => Ok(keystore::select(&self.home, None, network.profile.from.as_deref())?.address()),
+        }
+    }
+}
+
+/// This machine's clock, in milliseconds since the Unix epoch.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).expect("the clock is before the year 584,000,000")
+}
+
+/// The name of an API value, as JSON has it: `insufficient_balance`.
+pub fn name_of(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        other => unreachable!("not the name of a plain enum: {other:?}"),
+    }
+}
+
+/// What a result code means for the payer.
+pub fn explain(code: ResultCode) -> &'static str {
+    match code {
+        ResultCode::Executed => "it was executed",
+        ResultCode::AmountOverflow => "its outputs add up to more than there can be",
+        ResultCode::InsufficientBalance => "the balance did not cover it",
+        ResultCode::NoSuchAccount => "the payee has no account; if the address is right, send again with --open",
+        ResultCode::InsufficientReserve => "the balance did not cover the reserve for the payee's new account",
+    }
+}
+
+/// Parses the id of a payment.
+pub fn parse_id(text: &str) -> Result<TransactionId, Error> {
+    text.trim().parse().map_err(|_| {
+        Error::usage(format!(
+            "{:?} is not the id of a payment: it has 64 hexadecimal digits",
+            text.chars().take(80).collect::<String>()
+        ))
+    })
+}

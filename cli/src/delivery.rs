@@ -1,0 +1,274 @@
+//! Sending a payment until its outcome is known, and finding out about those whose outcome is not.
+//!
+//! What is sent are the bytes in the journal, always the same, so that sending them again, to the same node or another, can at
+//! worst be useless. Three things can be known of a payment: that it is settled (in a block, or never to be in one), that
+//! no node has it, or nothing. Only in the last case the outcome is unknown.
+
+use crate::error::Error;
+use crate::journal::{Entry, InFlight};
+use crate::network::{Network, Node, NodeError, failure_of, unreachable_error};
+use farthing_client::{
+    Client, ClientError, DroppedReason, ProblemCode, SubmitQuery, TransactionState, TransactionStatus, Wait,
+};
+use std::time::{Duration, Instant};
+
+/// The longest that a node is asked to wait at a time, in milliseconds.
+const WAIT_MS_MAX: u64 = 10_000;
+
+/// The pause after every node was tried once; doubled each time, up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// What became of sending a payment.
+#[derive(Debug)]
+pub enum Delivery {
+    /// It is in a block, or can never be in one.
+    Settled(TransactionStatus),
+    /// A node has taken it, which was all that was asked for.
+    Accepted(TransactionStatus),
+    /// No node has it: those that were asked refused it.
+    Refused(TransactionStatus),
+    /// No node has it: none could be asked.
+    NotSent(Error),
+    /// Some node may have it.
+    Unknown {
+        /// What was heard last.
+        last: String,
+    },
+}
+
+/// Sends a payment to one node after the other until `wait` is fulfilled or the time is up.
+pub async fn deliver(network: &Network, entry: &Entry, wait: Wait, deadline: Instant) -> Delivery {
+    let mut sending =
+        Sending { network, entry, wait, deadline, may_have_arrived: false, refused: None, last: String::new() };
+    let mut pause = PAUSE_MIN;
+    loop {
+        if let Some(delivery) = sending.try_every_node().await {
+            return delivery;
+        }
+        let left = sending.time_left();
+        if left.is_zero() {
+            return sending.out_of_time();
+        }
+        tokio::time::sleep(pause.min(left)).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+struct Sending<'a> {
+    network: &'a Network,
+    entry: &'a Entry,
+    wait: Wait,
+    deadline: Instant,
+    /// Whether some node may have the payment.
+    may_have_arrived: bool,
+    /// The newest refusal that need not last.
+    refused: Option<TransactionStatus>,
+    /// What was heard last.
+    last: String,
+}
+
+impl Sending<'_> {
+    /// One round over the nodes; `None` if it makes sense to go on.
+    async fn try_every_node(&mut self) -> Option<Delivery> {
+        let mut failures = Vec::new();
+        let nodes = self.network.nodes();
+        for node in nodes {
+            if self.time_left().is_zero() {
+                return None;
+            }
+            match self.network.check(node).await {
+                Ok(()) => {}
+                Err(NodeError::OtherNetwork(error)) if self.may_have_arrived => {
+                    self.last = error.message;
+                    continue;
+                }
+                Err(NodeError::OtherNetwork(error)) => return Some(Delivery::NotSent(error)),
+                Err(NodeError::Client(error)) => {
+                    self.last = failure_of(node, &error);
+                    failures.push(self.last.clone());
+                    continue;
+                }
+            }
+            match self.submit(node).await {
+                Ok(status) => {
+                    if let Some(delivery) = self.judge(status) {
+                        return Some(delivery);
+                    }
+                }
+                Err(error) => {
+                    self.may_have_arrived |= error.may_have_arrived();
+                    self.last = failure_of(node, &error);
+                    failures.push(self.last.clone());
+                    if !error.another_may_answer() && !self.may_have_arrived {
+                        return Some(Delivery::NotSent(error.into()));
+                    }
+                }
+            }
+        }
+        let nobody = failures.len() == nodes.len() && !self.may_have_arrived;
+        nobody.then(|| Delivery::NotSent(unreachable_error(&failures)))
+    }
+
+    async fn submit(&self, node: &Node) -> Result<TransactionStatus, ClientError> {
+        let timeout_ms = u64::try_from(self.time_left().as_millis()).unwrap_or(u64::MAX).clamp(1, WAIT_MS_MAX);
+        let query = SubmitQuery { wait: self.wait, timeout_ms: Some(timeout_ms) };
+        submit(&node.client, self.entry, query).await
+    }
+
+    fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    fn out_of_time(self) -> Delivery {
+        match self.refused {
+            Some(status) if !self.may_have_arrived => Delivery::Refused(status),
+            _ => Delivery::Unknown { last: self.last },
+        }
+    }
+
+    /// What a node's answer means; `None` if it makes sense to go on.
+    fn judge(&mut self, status: TransactionStatus) -> Option<Delivery> {
+        match status.status {
+            TransactionState::Executed | TransactionState::Rejected | TransactionState::Expired => {
+                return Some(Delivery::Settled(status));
+            }
+            TransactionState::Pending if self.wait == Wait::Accepted => return Some(Delivery::Accepted(status)),
+            TransactionState::Pending => {
+                self.may_have_arrived = true;
+                self.last = "a node has taken it, and it is in no block yet".into();
+            }
+            // A node that had it before may have had its answer lost: it is not for this one to say.
+            TransactionState::Dropped if is_lasting(status.reason) && !self.may_have_arrived => {
+                return Some(Delivery::Refused(status));
+            }
+            TransactionState::Dropped => {
+                self.last = status.detail.clone().unwrap_or_else(|| "a node does not take it now".into());
+                self.refused = Some(status);
+            }
+            TransactionState::Unknown => {
+                self.may_have_arrived = true;
+                self.last = "the node does not say what became of it".into();
+            }
+        }
+        None
+    }
+}
+
+/// Submits a payment and checks that the answer is about it.
+async fn submit(client: &Client, entry: &Entry, query: SubmitQuery) -> Result<TransactionStatus, ClientError> {
+    let mut statuses = client.submit_bytes(entry.signed.encode(), query).await?.transactions;
+    match statuses.pop() {
+        Some(status) if statuses.is_empty() && status.id == entry.id => Ok(status),
+        _ => Err(ClientError::BadAnswer {
+            url: client.url().into(),
+            reason: "it answered about other transactions than the one submitted".into(),
+        }),
+    }
+}
+
+/// Whether the same bytes would be refused again.
+fn is_lasting(reason: Option<DroppedReason>) -> bool {
+    match reason {
+        Some(
+            DroppedReason::UnknownSender
+            | DroppedReason::Expired
+            | DroppedReason::ValidTooLong
+            | DroppedReason::NonceUsed
+            | DroppedReason::NonceTooHigh
+            | DroppedReason::BadSignature,
+        ) => true,
+        Some(DroppedReason::MempoolFull | DroppedReason::SenderLimit | DroppedReason::Other) | None => false,
+    }
+}
+
+/// What is known of a payment that was sent earlier.
+#[derive(Debug)]
+pub enum Finding {
+    /// It is in a block, or a node says that it expired.
+    Settled(Box<TransactionStatus>),
+    /// It never executed and never will: its time is over and its nonce is still unused.
+    NeverExecuted,
+    /// Its nonce was used and its time is over, but no node knows it: it executed long ago, or another wallet with the same key
+    /// used the nonce.
+    NonceUsed,
+    /// It may still execute.
+    Open {
+        /// What is known.
+        why: String,
+    },
+}
+
+/// Asks about a payment, and sends it again if no node has it and it may still execute.
+pub async fn find_out(network: &Network, payment: &InFlight) -> Result<Finding, Error> {
+    let entry = &payment.entry;
+    let asked = ask(network, entry).await?;
+    match asked.status {
+        TransactionState::Executed | TransactionState::Rejected | TransactionState::Expired => {
+            return Ok(Finding::Settled(Box::new(asked)));
+        }
+        TransactionState::Pending => {
+            return Ok(Finding::Open { why: "a node has it, and it is in no block yet".into() });
+        }
+        TransactionState::Dropped | TransactionState::Unknown => {}
+    }
+    let (fresh, now_ms) = nonce_state(network, entry).await?;
+    let over = now_ms > entry.signed.transaction.valid_until_ms;
+    match (fresh, over) {
+        (true, true) => return Ok(Finding::NeverExecuted),
+        (false, _) => {
+            // It may have executed between the two questions.
+            let again = ask(network, entry).await?;
+            if again.status.is_settled() {
+                return Ok(Finding::Settled(Box::new(again)));
+            }
+            if over {
+                return Ok(Finding::NonceUsed);
+            }
+            return Ok(Finding::Open { why: "its number was used, and the node does not know by what yet".into() });
+        }
+        (true, false) => {}
+    }
+    let query = SubmitQuery { wait: Wait::Accepted, timeout_ms: None };
+    let sent = network.ask(async |client| submit(client, entry, query).await).await?;
+    Ok(match sent.status {
+        status if status.is_settled() => Finding::Settled(Box::new(sent)),
+        TransactionState::Pending => Finding::Open { why: "sent again".into() },
+        _ => Finding::Open { why: sent.detail.unwrap_or_else(|| "no node takes it now".into()) },
+    })
+}
+
+/// What a node knows of a payment. Not knowing it is an answer.
+async fn ask(network: &Network, entry: &Entry) -> Result<TransactionStatus, Error> {
+    let id = entry.id;
+    let asked = network.ask(async |client| client.transaction(&id).await.or_else(|error| unknown(id, error))).await?;
+    Ok(if asked.id == id { asked } else { TransactionStatus::new(id, TransactionState::Unknown) })
+}
+
+fn unknown(
+    id: farthing_core::transaction::TransactionId,
+    error: ClientError,
+) -> Result<TransactionStatus, ClientError> {
+    match error.code() {
+        Some(ProblemCode::NoSuchTransaction | ProblemCode::Pruned) => {
+            Ok(TransactionStatus::new(id, TransactionState::Unknown))
+        }
+        _ => Err(error),
+    }
+}
+
+/// Whether the payment's nonce is unused, and the time of the state that says so, in milliseconds since the Unix epoch.
+async fn nonce_state(network: &Network, entry: &Entry) -> Result<(bool, u64), Error> {
+    let transaction = &entry.signed.transaction;
+    let address = transaction.sender.encode(network.prefix());
+    network
+        .ask(async |client| match client.account(&address).await {
+            Ok(account) => Ok((account.is_fresh(transaction.nonce), account.as_of.timestamp_ms)),
+            // Without an account nothing can have been paid from it.
+            Err(error) if error.code() == Some(ProblemCode::NoSuchAccount) => {
+                Ok((true, client.status().await?.timestamp_ms))
+            }
+            Err(error) => Err(error),
+        })
+        .await
+}
