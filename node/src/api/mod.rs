@@ -96,19 +96,8 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let config = Arc::new(config);
-    let genesis = Bytes::from(node.info().genesis_json.clone());
-    let limiter = config.rate_limit.map(RateLimiter::new);
-    let (router, document) = openapi::routes();
-    let state = ApiState {
-        node,
-        metrics,
-        config: config.clone(),
-        limiter,
-        genesis,
-        document: document.to_json().expect("the document is plain data").into(),
-        started: Instant::now(),
-    };
-    server::run(listener, with_layers(router, Arc::new(state)), config, shutdown).await;
+    let router = router(node, metrics, config.clone());
+    server::run(listener, router, config, shutdown).await;
 }
 
 /// What handlers share.
@@ -144,15 +133,25 @@ impl ApiState {
     }
 }
 
-/// From the outermost in: count, allow reading across origins, unify errors, limit the rate, bound the time.
-fn with_layers(router: Router<Arc<ApiState>>, state: Arc<ApiState>) -> Router {
-    let cors = CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]);
+/// The routes, under layers that from the outermost in count, allow reading across origins, unify errors, limit the rate and
+/// bound the time.
+fn router(node: Arc<dyn NodeView>, metrics: ApiMetrics, config: Arc<ApiConfig>) -> Router {
+    let (router, document) = openapi::routes();
+    let state = Arc::new(ApiState {
+        genesis: Bytes::from(node.info().genesis_json.clone()),
+        document: document.to_json().expect("the document is plain data").into(),
+        limiter: config.rate_limit.map(RateLimiter::new),
+        started: Instant::now(),
+        node,
+        metrics,
+        config,
+    });
     router
         .layer(DefaultBodyLimit::max(state.config.body_bytes_max))
         .layer(middleware::from_fn_with_state(state.clone(), limit_time))
         .layer(middleware::from_fn_with_state(state.clone(), limit_rate))
         .layer(middleware::from_fn(problem::unify_errors))
-        .layer(cors)
+        .layer(CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]))
         .layer(middleware::from_fn_with_state(state.clone(), count))
         .with_state(state)
 }

@@ -21,7 +21,10 @@ use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
 /// The most bytes of a request's line and headers.
-const HEADER_BYTES_MAX: usize = 64 * 1024;
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// The most bytes read ahead of a connection.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// How long to wait after a failed accept, usually for lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -96,7 +99,11 @@ async fn serve_connection(
         router.clone().call(request)
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_buf_size(HEADER_BYTES_MAX);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.header_timeout)
+        .max_header_size(HEADER_BYTES_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),

@@ -51,7 +51,16 @@ const INLINE_BYTES_MAX: usize = 64 * 1024;
     params(SubmitQuery),
     request_body(
         description = "One transaction, a list of them, or concatenated signed encodings.",
-        content((Submission = "application/json"), (String = "application/octet-stream")),
+        content(
+            (Submission = "application/json", example = json!({
+                "sender": "farl1…",
+                "nonce": 1,
+                "valid_until_ms": 1_800_000_000_000_u64,
+                "operation": { "transfer": { "outputs": [{ "to": "farl1…", "amount": "2500000", "open": false }] } },
+                "signature": "…128 hexadecimal digits…",
+            })),
+            ("application/octet-stream"),
+        ),
     ),
     responses(
         (status = 200, description = "Each transaction is in a block, or refused (`dropped`, with `reason`).", body = SubmitResponse),

@@ -6,7 +6,8 @@ use crate::handle::{AccountSnapshot, NodeInfo, RefuseReason, SubmitOutcome, Unav
 use crate::replica::ReplicaStatus;
 use crate::storage::memory::MemoryStorage;
 use crate::storage::{
-    Batch, BlockEntry, BlockRecord, Direction, HistoryRecord, Storage, StorageError, TransactionPosition,
+    Batch, BlockEntry, BlockRecord, Direction, HistoryRecord, RETAIN_COMMITS_MIN, Retention, Storage, StorageError,
+    TransactionPosition,
 };
 use farthing_client::transfer;
 use farthing_consensus::committee::Committee;
@@ -141,6 +142,16 @@ impl FakeNode {
         signed.transaction.id(&self.info.chain)
     }
 
+    /// Makes 120 blocks of one transaction each, and prunes the bodies of the first 100 or more; gives the first transaction.
+    pub(super) fn prune(&self) -> SignedTransaction {
+        for nonce in 1..=120 {
+            self.execute(vec![self.payment(nonce, &[(address(2), nonce, false)])]);
+        }
+        let retention = Retention { commits: RETAIN_COMMITS_MIN, blocks: 1, transactions_ms: u64::MAX };
+        self.storage.prune(&retention).expect("memory");
+        self.payment(1, &[(address(2), 1, false)])
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("a lock")
     }
@@ -169,6 +180,7 @@ impl FakeNode {
             if let Some(block) = execution.block {
                 self.store(&mut state, &block, &verified);
             }
+            self.storage.apply(&Batch { flush: execution.flush, ..Batch::default() }, true).expect("memory");
         }
         let certified = state.mode == Mode::Certifies;
         ids.into_iter().map(|id| self.outcome(id, &refused, certified)).collect()

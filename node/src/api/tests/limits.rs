@@ -1,12 +1,17 @@
 //! What bounds the API, and how it ends.
 
-use super::fake_node::{Mode, address};
+use super::fake_node::{FakeNode, Mode, address};
 use super::{Answer, PATIENCE, Server, request_bytes};
-use crate::api::ApiConfig;
-use farthing_client::ProblemCode;
+use crate::api::server::PeerAddress;
+use crate::api::{ApiConfig, ApiMetrics, RateLimit, router};
+use axum::body::Body;
+use axum::extract::Request;
+use farthing_client::{Problem, ProblemCode};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tower::Service as _;
 
 /// Reads until the other side closes or resets the connection.
 async fn read_to_the_end(stream: &mut TcpStream) -> Vec<u8> {
@@ -107,6 +112,34 @@ async fn connections_beyond_the_limit_wait() {
     held.pop();
     let answer = tokio::time::timeout(PATIENCE, waiting.read_exact(&mut byte)).await;
     assert!(answer.is_ok_and(|read| read.is_ok()), "the waiting connection is served once there is room");
+}
+
+#[tokio::test]
+async fn requests_beyond_the_rate_are_told_when_to_come_again() {
+    let limit = RateLimit { requests_per_second: 1, burst: 2 };
+    let config = Arc::new(ApiConfig { rate_limit: Some(limit), ..ApiConfig::default() });
+    let node = Arc::new(FakeNode::new());
+    let metrics = ApiMetrics::register(&mut node.registry());
+    // Straight to the router, since every connection of a test comes from loopback, which is exempt.
+    let mut router = router(node, metrics, config);
+    let mut ask = async |address: &str| {
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = "/healthz".parse().expect("a path");
+        request.extensions_mut().insert(PeerAddress(address.parse().expect("an address")));
+        router.call(request).await.expect("infallible")
+    };
+    for status in [200, 200, 429] {
+        assert_eq!(ask("203.0.113.7").await.status(), status);
+    }
+    let refused = ask("203.0.113.7").await;
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(refused.headers()["content-type"], "application/problem+json");
+    let body = axum::body::to_bytes(refused.into_body(), 10_000).await.expect("a body");
+    let problem: Problem = serde_json::from_slice(&body).expect("a problem");
+    assert_eq!((problem.code, problem.status), (ProblemCode::TooManyRequests, 429));
+    for address in ["203.0.113.8", "127.0.0.1", "127.0.0.1", "127.0.0.1"] {
+        assert_eq!(ask(address).await.status(), 200);
+    }
 }
 
 #[tokio::test]

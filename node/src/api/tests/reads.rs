@@ -164,6 +164,20 @@ async fn blocks_are_found_by_height() {
 }
 
 #[tokio::test]
+async fn what_is_pruned_is_said_to_be() {
+    let server = Server::start().await;
+    let id = server.node.id(&server.node.prune());
+    for path in [format!("/v1/transactions/{id}"), format!("/v1/transactions/{id}/receipt")] {
+        server.get(&path).await.assert_problem(ProblemCode::Pruned, "number 0 of block 1");
+    }
+    let block: BlockView = server.get("/v1/blocks/1").await.json();
+    assert_eq!((block.pruned, block.certified, block.header.transaction_count), (true, true, 1));
+    assert!(block.transactions.is_empty());
+    let history: HistoryPage = server.get(&format!("/v1/accounts/{}/history?cursor=2.0.0", text(2))).await.json();
+    assert_eq!(history.entries.iter().map(|entry| entry.id).collect::<Vec<_>>(), [id], "history outlives bodies");
+}
+
+#[tokio::test]
 async fn the_node_says_how_it_is() {
     let server = Server::start().await;
     server.post_encoded("", &[server.node.payment(1, &[(address(2), 5, false)])]).await;
