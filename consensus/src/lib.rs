@@ -19,4 +19,6 @@ mod proposer;
 mod recovery;
 mod subscriptions;
 mod synchronizer;
+#[cfg(test)]
+mod tests;
 pub mod vertex;

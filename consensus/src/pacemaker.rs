@@ -105,6 +105,12 @@ impl Pacemaker {
         self.last_proposed
     }
 
+    /// The leader timeout as it is now.
+    #[cfg(test)]
+    pub fn timeout_ms(&self) -> u64 {
+        self.timeout_ms
+    }
+
     /// Advances the clock after acceptances.
     pub fn advance(&mut self, dag: &Dag, now_ms: u64) {
         let mut round = self.round.max(dag.highest_round());

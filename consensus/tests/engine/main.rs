@@ -1,4 +1,8 @@
 //! Engines against one another, in virtual time.
 
+mod bounds;
+mod catch_up;
+mod faults;
 mod network;
 mod progress;
+mod restart;

@@ -37,8 +37,8 @@ pub struct Disk {
     pub vertices: BTreeMap<VertexRef, VerifiedVertex>,
     pub commits: BTreeMap<u64, Commit>,
     pub last_signed: Option<VertexRef>,
-    executed: u64,
-    block: (u64, Digest),
+    pub executed: u64,
+    pub block: (u64, Digest),
 }
 
 pub struct Node {
@@ -54,6 +54,8 @@ pub struct Node {
     pub committed_payloads: Vec<Bytes>,
     pub broadcasts: Vec<(u64, VerifiedVertex)>,
     pub evidence: Vec<(SignedHeader, SignedHeader)>,
+    /// By height and hash, the authors whose accepted vertices attest the block.
+    pub attested: BTreeMap<(u64, Digest), BTreeSet<Author>>,
     pub payload_requests: Vec<usize>,
     pub commit_times: Vec<(u64, u64)>,
     pub execution_lag_max: u64,
@@ -312,7 +314,13 @@ impl Network {
                     assert!(at_ms > self.now_ms, "a timer in the past");
                     self.schedule(index, at_ms, Event::Timer);
                 }
-                Output::Accepted(vertex) => self.committee.check_parents(vertex.header()).expect("a valid vertex"),
+                Output::Accepted(vertex) => {
+                    self.committee.check_parents(vertex.header()).expect("a valid vertex");
+                    for attestation in &vertex.header().attestations {
+                        let attesting = self.nodes[index].attested.entry((attestation.height, attestation.block));
+                        attesting.or_default().insert(vertex.author());
+                    }
+                }
                 Output::Uncommitted(vertices) => {
                     let payloads =
                         vertices.iter().map(|vertex| vertex.payload().clone()).filter(|bytes| !bytes.is_empty());
@@ -466,6 +474,7 @@ impl Node {
             committed_payloads: Vec::new(),
             broadcasts: Vec::new(),
             evidence: Vec::new(),
+            attested: BTreeMap::new(),
             payload_requests: Vec::new(),
             commit_times: Vec::new(),
             execution_lag_max: 0,
@@ -506,7 +515,7 @@ impl Disk {
         self.last_signed = last_signed.or(self.last_signed);
     }
 
-    fn recovered(&self, committee: &Committee) -> Recovered {
+    pub fn recovered(&self, committee: &Committee) -> Recovered {
         let newest = self.commits.last_key_value().map_or(0, |(_, commit)| commit.leader.round);
         let gc_round = committee.gc_round(newest);
         Recovered {

@@ -1,0 +1,234 @@
+//! Bounds: what is dropped and asked for again (§3), and flow control (§12), at a single engine that is fed by hand or in a network.
+
+use crate::network::{Network, committee, secret_key};
+use crate::progress::run_under_load;
+use bytes::Bytes;
+use farthing_consensus::committee::Committee;
+use farthing_consensus::engine::{Engine, Input, Now, Output, Recovered, Settings};
+use farthing_consensus::message::Message;
+use farthing_consensus::vertex::{Author, Round, VerifiedVertex, VertexHeader, VertexRef};
+use farthing_core::hash::Digest;
+use std::sync::Arc;
+
+/// An observer's engine, fed by hand.
+struct Fed {
+    committee: Arc<Committee>,
+    engine: Engine,
+    now_ms: u64,
+}
+
+impl Fed {
+    fn new() -> Fed {
+        let committee = Arc::new(committee(4));
+        let now = Now { monotonic_ms: 0, wall_ms: 0 };
+        let recovered = Recovered::fresh();
+        let engine = Engine::start(committee.clone(), None, Settings::default(), recovered, now, &mut Vec::new());
+        Fed { committee, engine, now_ms: 0 }
+    }
+
+    fn step(&mut self, input: Input) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        self.engine.step(Now { monotonic_ms: self.now_ms, wall_ms: 0 }, input, &mut outputs);
+        outputs
+    }
+
+    fn push(&mut self, vertex: &VerifiedVertex) -> Vec<Output> {
+        self.step(Input::Pushed { from: vertex.author(), vertex: vertex.clone() })
+    }
+
+    fn vertex(&self, author: Author, round: Round, parents: Vec<VertexRef>, timestamp_ms: u64) -> VerifiedVertex {
+        let header = VertexHeader {
+            epoch: 0,
+            round,
+            author,
+            timestamp_ms,
+            parents,
+            payload_digest: Digest::of_bytes(&[]),
+            commit_vote: None,
+            attestations: Vec::new(),
+        };
+        let vertex = VerifiedVertex::sign(header, Bytes::new(), self.committee.chain(), &secret_key(author));
+        self.committee.verify(vertex.vertex().clone()).expect("valid")
+    }
+
+    /// One vertex an author on top of `before`, the own parent first.
+    fn round(&self, round: Round, before: &[VertexRef]) -> Vec<VerifiedVertex> {
+        let authors = 0..before.len() as Author;
+        authors.map(|author| self.vertex(author, round, own_first(before, author), 0)).collect()
+    }
+
+    fn genesis(&self) -> Vec<VertexRef> {
+        self.committee.authors().map(|author| self.committee.genesis_ref(author)).collect()
+    }
+}
+
+fn own_first(parents: &[VertexRef], author: Author) -> Vec<VertexRef> {
+    let (own, others): (Vec<_>, Vec<_>) = parents.iter().partition(|parent| parent.author == author);
+    [own, others].concat()
+}
+
+fn references(vertices: &[VerifiedVertex]) -> Vec<VertexRef> {
+    vertices.iter().map(VerifiedVertex::reference).collect()
+}
+
+fn subscriptions(outputs: &[Output]) -> Vec<(Author, Round)> {
+    let is_subscription = |output: &Output| match output {
+        Output::Send { to, message: Message::Subscribe { from_round } } => Some((*to, *from_round)),
+        _ => None,
+    };
+    outputs.iter().filter_map(is_subscription).collect()
+}
+
+fn accepted(outputs: &[Output]) -> usize {
+    outputs.iter().filter(|output| matches!(output, Output::Accepted(_))).count()
+}
+
+/// A vertex far above all others, with parents that nobody knows.
+fn far_vertex(fed: &Fed, author: Author, round: Round) -> VerifiedVertex {
+    let parents: Vec<VertexRef> =
+        (0..4).map(|author| VertexRef { round: round - 1, author, digest: Digest::of_bytes(b"unknown") }).collect();
+    fed.vertex(author, round, own_first(&parents, author), 0)
+}
+
+#[test]
+fn pushed_vertices_are_dropped_above_the_highest_accepted_round_plus_500_and_subscribed_to_again() {
+    let mut fed = Fed::new();
+    assert_eq!(subscriptions(&fed.step(Input::Connected(1))), [(1, 1)]);
+    let first = fed.round(1, &fed.genesis());
+    fed.push(&first[1]);
+    fed.push(&far_vertex(&fed, 1, 501));
+    assert_eq!(fed.engine.status().suspended, 1);
+    fed.push(&far_vertex(&fed, 1, 502));
+    assert_eq!(fed.engine.status().suspended, 1);
+    // Too high still, so there is no use in asking yet.
+    fed.now_ms = 5_000;
+    assert_eq!(subscriptions(&fed.step(Input::Timer)), []);
+    for vertex in [&first[0], &first[2], &first[3]] {
+        fed.push(vertex);
+    }
+    let second = fed.round(2, &references(&first));
+    assert_eq!(subscriptions(&fed.push(&second[1])), [(1, 3)], "from above the author's highest accepted round");
+    assert_eq!(subscriptions(&fed.step(Input::Timer)), [], "and once");
+}
+
+#[test]
+fn only_the_author_pushes_a_vertex_and_nothing_unasked_is_taken() {
+    let mut fed = Fed::new();
+    let first = fed.round(1, &fed.genesis());
+    assert_eq!(accepted(&fed.step(Input::Pushed { from: 2, vertex: first[1].clone() })), 0);
+    assert_eq!(accepted(&fed.step(Input::Fetched { from: 1, vertices: first.clone() })), 0);
+    assert_eq!(accepted(&fed.push(&first[1])), 1);
+    assert_eq!(accepted(&fed.push(&first[1])), 0, "and once only");
+}
+
+#[test]
+fn of_an_equivocator_the_first_is_kept_and_another_only_if_referenced() {
+    let mut fed = Fed::new();
+    fed.step(Input::Connected(0));
+    let mut first = fed.round(1, &fed.genesis());
+    let other = fed.vertex(3, 1, own_first(&fed.genesis(), 3), 77);
+    first.iter().for_each(|vertex| drop(fed.push(vertex)));
+    let outputs = fed.push(&other);
+    assert_eq!(accepted(&outputs), 0);
+    let evidence = outputs.iter().filter(|output| matches!(output, Output::Evidence(_))).count();
+    assert_eq!((evidence, fed.engine.status().equivocators), (1, vec![3]));
+    // Author 0 references the other one: its vertex waits, the other is fetched, and both are accepted.
+    first[3] = other.clone();
+    let second = fed.vertex(0, 2, own_first(&references(&first), 0), 0);
+    assert_eq!(accepted(&fed.push(&second)), 0);
+    fed.now_ms = 50;
+    let fetch = Output::Send { to: 0, message: Message::FetchVertices { refs: vec![other.reference()] } };
+    assert!(fed.step(Input::Timer).iter().any(|output| format!("{output:?}") == format!("{fetch:?}")));
+    let outputs = fed.step(Input::Fetched { from: 0, vertices: vec![other] });
+    assert_eq!(accepted(&outputs), 2);
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Evidence(_))), "it is known already");
+}
+
+#[test]
+fn a_missing_parent_is_fetched_from_the_sender_and_then_from_others() {
+    let mut fed = Fed::new();
+    (0..4).for_each(|peer| drop(fed.step(Input::Connected(peer))));
+    let first = fed.round(1, &fed.genesis());
+    first[..3].iter().for_each(|vertex| drop(fed.push(vertex)));
+    let second = fed.round(2, &references(&first));
+    fed.push(&second[2]);
+    let mut asked = Vec::new();
+    for now_ms in [49, 50, 349, 350, 650] {
+        fed.now_ms = now_ms;
+        let outputs = fed.step(Input::Timer);
+        asked.extend(outputs.iter().filter_map(|output| match output {
+            Output::Send { to, message: Message::FetchVertices { .. } } => Some((now_ms, *to)),
+            _ => None,
+        }));
+    }
+    assert_eq!(asked, [(50, 2), (350, 3), (650, 0)]);
+}
+
+#[test]
+fn what_is_collected_is_not_taken_any_more() {
+    let mut network = Network::new(committee(4), 1);
+    network.start_all();
+    network.crash(3);
+    run_under_load(&mut network, 50, 8_000);
+    let status = network.status(0);
+    assert!(status.gc_round > 5);
+    let mut fed = Fed::new();
+    fed.engine = {
+        let recovered = network.nodes[0].disk.recovered(&network.committee);
+        let now = Now { monotonic_ms: 0, wall_ms: 0 };
+        Engine::start(network.committee.clone(), None, Settings::default(), recovered, now, &mut Vec::new())
+    };
+    let gc_round = fed.engine.status().gc_round;
+    let parents_at = |round: Round| -> Vec<VertexRef> {
+        network.nodes[0].disk.vertices.keys().filter(|reference| reference.round == round).copied().collect()
+    };
+    let late = |round: Round| {
+        let mut parents = vec![fed.committee.genesis_ref(3)];
+        parents.extend(parents_at(round - 1));
+        fed.vertex(3, round, parents, 0)
+    };
+    let (below, above) = (late(gc_round), late(gc_round + 1));
+    assert_eq!(accepted(&fed.push(&below)), 0);
+    assert_eq!(accepted(&fed.push(&above)), 1, "its parents are at the gc round, so none is needed");
+}
+
+#[test]
+fn lagging_execution_stops_payload_but_not_votes() {
+    let mut network = Network::new(committee(4), 2);
+    network.start_all();
+    run_under_load(&mut network, 50, 2_000);
+    network.nodes[1].execution_ms = 60_000;
+    run_under_load(&mut network, 50, 15_000);
+    let status = network.status(1);
+    assert!(status.last_commit > status.executed + 64, "{status:?}");
+    assert_eq!(status.payload_bytes_max, 0);
+    let (requests, vertices) = (network.nodes[1].payload_requests.len(), network.nodes[1].broadcasts.len());
+    run_under_load(&mut network, 50, 5_000);
+    assert_eq!(network.nodes[1].payload_requests.len(), requests, "no payload is asked for");
+    assert!(network.nodes[1].broadcasts.len() > vertices + 10, "but vertices are made");
+    assert!(network.status(0).payload_bytes_max > 0, "the others are not concerned");
+    network.nodes[1].execution_ms = 1;
+    network.run_for(70_000);
+    assert!(network.nodes.iter().all(|node| node.mempool.is_empty()), "it all comes in the end");
+    assert_eq!(network.nodes[1].disk.block, network.nodes[0].disk.block);
+}
+
+#[test]
+fn the_payload_budget_follows_what_the_network_carries() {
+    let mut network = Network::new(committee(4), 3);
+    network.start_all();
+    run_under_load(&mut network, 20, 10_000);
+    let budget = network.status(0).payload_bytes_max;
+    assert_eq!(budget, 256 * 1024, "rounds are as fast as can be, so payload may grow to the limit");
+    assert!(network.nodes[0].payload_requests.iter().all(|bytes| (32 * 1024..=256 * 1024).contains(bytes)));
+    network.delay_ms = (200, 300);
+    run_under_load(&mut network, 20, 20_000);
+    let slower = network.status(0).payload_bytes_max;
+    assert!(slower < budget, "{slower} bytes");
+}
+
+#[test]
+#[should_panic(expected = "the very next input")]
+fn a_payload_that_nobody_asked_for_is_a_broken_contract() {
+    Fed::new().step(Input::Payload(Bytes::new()));
+}
