@@ -10,7 +10,8 @@
 //! the one that holds in a batch exactly when it holds for each member. So: the checks of the encodings are made here, in
 //! the one constructor of [`Claim`], and the equation is left to ed25519-zebra (ZIP-215), whose single and batch checks agree.
 //!
-//! The rule lies between the two known ones: `verify_strict` accepts ⊂ this rule accepts ⊂ ZIP-215 accepts.
+//! The rule lies between the two known ones: `verify_strict` accepts ⊂ this rule accepts ⊂ ZIP-215 accepts. (`verify_strict` would
+//! also let pass a non-canonical A of large order; but these encode points with y < 19, whose secret keys nobody knows.)
 
 use crate::hash::Digest;
 use crate::keys::{PublicKey, Signature};

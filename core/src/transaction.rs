@@ -144,6 +144,29 @@ impl SignedTransaction {
         Ok(VerifiedTransaction { id, signed: self })
     }
 
+    /// Checks all signatures of a payload as one batch: all or nothing.
+    ///
+    /// `rng` must be seeded from the operating system's entropy ([`signature::verify_batch`]).
+    ///
+    /// # Errors
+    /// [`SignatureError`] if any of them is bad; which one is not looked for.
+    pub fn verify_payload<R: rand_core::CryptoRng>(
+        transactions: Vec<SignedTransaction>,
+        chain: &ChainHash,
+        rng: &mut R,
+    ) -> Result<Vec<VerifiedTransaction>, SignatureError> {
+        let mut claims = Vec::with_capacity(transactions.len());
+        let verified = transactions
+            .into_iter()
+            .map(|signed| {
+                let (id, claim) = signed.claim(chain)?;
+                claims.push(claim);
+                Ok(VerifiedTransaction { id, signed })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        if signature::verify_batch(&claims, rng) { Ok(verified) } else { Err(SignatureError::Mismatch) }
+    }
+
     /// Checks many signatures as one batch; the result stands at the place of its transaction.
     ///
     /// `rng` must be seeded from the operating system's entropy ([`signature::verify_batch`]).

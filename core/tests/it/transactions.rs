@@ -43,6 +43,28 @@ fn a_batch_tells_good_from_bad_by_place() {
 }
 
 #[test]
+fn a_payload_is_good_or_bad_as_a_whole() {
+    let chain = network(&[(1, 5)]).chain_hash();
+    let batch: Vec<SignedTransaction> =
+        (1..=10).map(|nonce| transfer(1, nonce, vec![output(2, 1, false)]).sign(&chain, &key(1))).collect();
+    let check = |batch: &[SignedTransaction]| {
+        SignedTransaction::verify_payload(batch.to_vec(), &chain, &mut ChaCha20Rng::seed_from_u64(1))
+    };
+    let verified = check(&batch).unwrap();
+    assert!(verified.iter().map(VerifiedTransaction::signed).eq(&batch), "all of them, in their order");
+    assert_eq!(check(&[]), Ok(vec![]));
+    let with = |signature: Signature| {
+        let mut batch = batch.clone();
+        batch[6].signature = signature;
+        batch
+    };
+    let mut wrong = batch[6].signature;
+    wrong.0[40] ^= 1;
+    assert_eq!(check(&with(wrong)), Err(SignatureError::Mismatch));
+    assert_eq!(check(&with(Signature([0; 64]))), Err(SignatureError::BadCommitment));
+}
+
+#[test]
 fn verdicts_are_remembered_under_the_signature_too() {
     let chain = network(&[(1, 5)]).chain_hash();
     let id = transfer(1, 1, vec![output(2, 1, false)]).id(&chain);
