@@ -32,30 +32,8 @@ pub struct Options {
 /// # Errors
 /// If no testnet is found, or the payment does not become final.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let network = options.find.network()?;
-    let (prefix, chain) = (network.genesis.prefix(), network.genesis.chain_hash());
-    let to = Address::decode(&options.address, prefix)?;
-    anyhow::ensure!(!options.amount.is_zero(), "--amount must be at least 1 mite");
-    let clients = network.live_clients().await?;
-    let key = accounts::key(accounts::FAUCET);
-
-    // Payments made at the same time take turns at the nonce, which is stored before it is used.
-    let mut counter = Counter::lock(&network.lock_path("faucet.lock"))?;
-    let account = clients[0].account(&Address(key.public_key()).encode(prefix)).await?;
-    let nonce = account.next_nonce.max(counter.read()?.saturating_add(1));
-    counter.write(nonce)?;
-    drop(counter);
-
-    let now_ms = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
-    let output = Output { to, amount: options.amount, reference: None, open: true };
-    let valid_until_ms = now_ms + validity_ms(network.genesis.parameters());
-    let signed = transfer(&chain, &key, nonce, valid_until_ms, vec![output])?;
     let started = Instant::now();
-    let status = submit_to_any(&clients, &signed).await?;
-    if status.status != TransactionState::Executed {
-        let detail = status.detail.unwrap_or_default();
-        bail!("the faucet's payment {} is {:?}: {detail}", status.id, status.status);
-    }
+    let status = pay(&options).await?;
     let (id, ms, amount) = (status.id, started.elapsed().as_millis(), options.amount);
     let mut out = std::io::stdout().lock();
     if options.json {
@@ -68,6 +46,35 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         writeln!(out, "paid {amount} to {}\nfinal in {ms} ms  id {id}", options.address)?;
     }
     Ok(())
+}
+
+/// Pays and returns the executed transfer's status.
+async fn pay(options: &Options) -> anyhow::Result<TransactionStatus> {
+    let network = options.find.network()?;
+    let (prefix, chain) = (network.genesis.prefix(), network.genesis.chain_hash());
+    let to = Address::decode(&options.address, prefix)?;
+    anyhow::ensure!(!options.amount.is_zero(), "--amount must be at least 1 mite");
+    let clients = network.live_clients().await?;
+    let key = accounts::key(accounts::FAUCET);
+
+    // Payments made at the same time take turns at the nonce, which is stored before it is used.
+    let path = network.lock_path("faucet.lock");
+    let mut counter = tokio::task::spawn_blocking(move || Counter::lock(&path)).await??;
+    let account = clients[0].account(&Address(key.public_key()).encode(prefix)).await?;
+    let nonce = account.next_nonce.max(counter.read()?.saturating_add(1));
+    counter.write(nonce)?;
+    drop(counter);
+
+    let now_ms = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+    let output = Output { to, amount: options.amount, reference: None, open: true };
+    let valid_until_ms = now_ms + validity_ms(network.genesis.parameters());
+    let signed = transfer(&chain, &key, nonce, valid_until_ms, vec![output])?;
+    let status = submit_to_any(&clients, &signed).await?;
+    if status.status != TransactionState::Executed {
+        let detail = status.detail.unwrap_or_default();
+        bail!("the faucet's payment {} is {:?}: {detail}", status.id, status.status);
+    }
+    Ok(status)
 }
 
 /// Submits the same bytes to one node after the other until one says what became of them.
@@ -85,4 +92,38 @@ async fn submit_to_any(
         }
     }
     Err(failure.expect("there is at least one node").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake_network::{Behaviour, FakeNetwork};
+    use crate::topology;
+
+    fn options(network: &FakeNetwork, address: &str) -> Options {
+        Options { address: address.into(), amount: Amount::from_mites(7), json: true, find: network.find() }
+    }
+
+    fn newcomer() -> String {
+        Address(accounts::key("newcomer").public_key()).encode(&topology::address_prefix())
+    }
+
+    #[tokio::test]
+    async fn payments_made_at_once_use_nonces_of_their_own() {
+        let network = FakeNetwork::start(&[Behaviour::Executes], true).await;
+        let options = options(&network, &newcomer());
+        let (one, two, three) = tokio::join!(pay(&options), pay(&options), pay(&options));
+        let ids = [one, two, three].map(|status| status.expect("paid").id);
+        assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2]);
+        assert_eq!(network.executed(), 3);
+    }
+
+    #[tokio::test]
+    async fn an_address_of_another_network_is_refused() {
+        let network = FakeNetwork::start(&[Behaviour::Executes], false).await;
+        let address = Address(accounts::key("newcomer").public_key()).encode(&"far".parse().expect("a prefix"));
+        let error = pay(&options(&network, &address)).await.expect_err("another network");
+        assert!(error.to_string().contains("network \"far\""), "{error:#}");
+        assert_eq!(network.executed(), 0);
+    }
 }

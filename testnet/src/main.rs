@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+#[cfg(test)]
+mod fake_network;
 mod faucet;
 mod load;
 mod process;

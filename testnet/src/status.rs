@@ -1,6 +1,6 @@
 //! `farthing-testnet status`: one line for each validator.
 
-use crate::ready::Find;
+use crate::ready::{Find, Network};
 use clap::Args;
 use serde_json::{Value, json};
 use std::io::Write as _;
@@ -20,7 +20,19 @@ pub struct Options {
 /// # Errors
 /// If no testnet is found.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let network = options.find.network()?;
+    let rows = ask(&options.find.network()?).await;
+    let mut out = std::io::stdout().lock();
+    if options.json {
+        writeln!(out, "{}", Value::from(rows))?;
+        return Ok(());
+    }
+    for row in rows {
+        writeln!(out, "{}", line(&row))?;
+    }
+    Ok(())
+}
+
+async fn ask(network: &Network) -> Vec<Value> {
     let mut rows = Vec::new();
     for (validator, client) in network.ready.validators.iter().zip(&network.clients) {
         let status = match client.status().await {
@@ -36,15 +48,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         };
         rows.push(status);
     }
-    let mut out = std::io::stdout().lock();
-    if options.json {
-        writeln!(out, "{}", Value::from(rows))?;
-        return Ok(());
-    }
-    for row in rows {
-        writeln!(out, "{}", line(&row))?;
-    }
-    Ok(())
+    rows
 }
 
 fn line(row: &Value) -> String {
@@ -69,4 +73,23 @@ fn line(row: &Value) -> String {
         &root[..root.len().min(16)],
         row["state_root"]["height"]
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake_network::{Behaviour, FakeNetwork};
+
+    #[tokio::test]
+    async fn each_validator_has_a_line() {
+        let network = FakeNetwork::start(&[Behaviour::Executes], true).await;
+        let rows = ask(&network.find().network().expect("running")).await;
+        let lines: Vec<String> = rows.iter().map(line).collect();
+        assert_eq!(
+            lines[0],
+            "validator-1   ready     height 5 (certified 5)  commit 5  round 1  peers 0  root 0101010101010101 at height 5"
+        );
+        assert!(lines[1].starts_with("validator-2   down      cannot connect to http://127.0.0.1:"), "{}", lines[1]);
+        assert_eq!(lines.len(), 2);
+    }
 }

@@ -144,7 +144,7 @@ fn describe(url: &str, status: &NodeStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::tests::node_status;
+    use crate::fake_network::node_status;
 
     fn statuses(states: &[(u64, u64, u8)]) -> Vec<(String, NodeStatus)> {
         let name = |index: usize| format!("node-{index}");
@@ -154,8 +154,8 @@ mod tests {
     #[test]
     fn nodes_agree_only_on_a_root_that_covers_everything() {
         // Height, height of the root, root.
-        let table: [(&[(u64, u64, u8)], bool); 6] = [
-            (&[(7, 7, 1), (7, 7, 1)], true),
+        let table = [
+            (&[(7, 7, 1), (7, 7, 1)][..], true),
             (&[(7, 6, 1), (7, 6, 1), (7, 6, 1)], true),
             (&[(7, 5, 1), (7, 5, 1)], false),
             (&[(7, 7, 1), (8, 7, 1)], false),
