@@ -150,3 +150,7 @@ impl Certifier {
         Ok(Some(Certified { height: attestation.height, attestations }))
     }
 }
+
+#[cfg(test)]
+#[path = "certifier_tests.rs"]
+mod tests;

@@ -244,8 +244,11 @@ impl Inbox {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Incoming::Stop,
-            Some(done) = self.done.recv() => Incoming::Done(done),
-            Some((vertex, verdict)) = self.verdicts.recv() => Incoming::Verdict(vertex, verdict),
+            done = self.done.recv() => Incoming::Done(done.expect("the journal lives as long as the driver")),
+            verdict = self.verdicts.recv() => {
+                let (vertex, verdict) = verdict.expect("the verifier lives as long as the driver");
+                Incoming::Verdict(vertex, verdict)
+            }
             () = tokio::time::sleep_until(timer) => Incoming::Timer,
             Some(event) = self.network.recv() => Incoming::Network(event),
             Some(command) = self.commands.recv() => Incoming::Command(command),

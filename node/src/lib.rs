@@ -20,5 +20,7 @@ pub mod node;
 pub mod payload;
 pub mod replica;
 pub mod storage;
+#[cfg(test)]
+mod test_support;
 pub mod verifier;
 pub mod waiters;

@@ -76,6 +76,7 @@ enum GenesisCommand {
 }
 
 fn main() -> ExitCode {
+    abort_on_panic();
     let result = match Arguments::parse().command {
         Command::Init { home, name, full, json } => make_home(&home, (!full).then_some(name.as_str()), json),
         Command::Genesis { command: GenesisCommand::Check { file, json } } => check_genesis(&file, json),
@@ -91,6 +92,15 @@ fn main() -> ExitCode {
             if usage { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// A panic in any thread or task is a broken invariant: the whole node stops, before it can say anything that it should not.
+fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
 }
 
 fn make_home(home: &Path, name: Option<&str>, json: bool) -> anyhow::Result<()> {

@@ -254,3 +254,7 @@ const _: () = assert!(
     farthing_core::transaction::SIGNED_TRANSACTION_BYTES_MAX <= farthing_consensus::vertex::PAYLOAD_BYTES_MAX,
     "every transaction must fit a vertex"
 );
+
+#[cfg(test)]
+#[path = "mempool_tests.rs"]
+mod tests;

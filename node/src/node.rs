@@ -1,7 +1,7 @@
 //! Wiring: starts the parts of a node in order, keeps them together while it runs, and stops them in order.
 
 use crate::api::{self, ApiConfig, ApiMetrics, RateLimit};
-use crate::config::{Config, LogFormat};
+use crate::config::Config;
 use crate::driver::{Clock, Driver, Inbox};
 use crate::handle::{NodeHandle, NodeInfo};
 use crate::init;
@@ -24,6 +24,7 @@ use prometheus_client::registry::Registry;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -33,29 +34,29 @@ const COMMANDS_MAX: usize = 4_096;
 /// How far back the index of ids reaches at least: the longest validity of a transaction that the genesis allows is added to it.
 const TRANSACTIONS_MARGIN_MS: u64 = 600_000;
 
-/// Runs a node until `shutdown` ends or the node cannot go on.
+/// Runs a node until it gets SIGINT or SIGTERM, or cannot go on.
 ///
 /// # Errors
 /// Whatever keeps the node from starting or from going on, with what to do about it.
-pub fn run(config: Config, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+pub fn run(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads to run on")?;
-    let result = runtime.block_on(start(config, shutdown));
+    let result = runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+        let shutdown = async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        start(config, shutdown).await
+    });
     // What is still running are connections of clients; they have had their time.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result
 }
 
-/// Sends logs to standard error in the configured form.
-pub fn start_logging(config: &Config) {
-    let filter = tracing_subscriber::EnvFilter::new(&config.log.filter);
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match config.log.format {
-        LogFormat::Text => logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-        LogFormat::Json => logs.json().init(),
-    }
-}
-
-async fn start(config: Config, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let genesis = Arc::new(config.load_genesis()?);
     let identity = Identity::load(&config, &genesis)?;
     let committee = Arc::new(Committee::from_genesis(&genesis));

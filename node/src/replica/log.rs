@@ -70,3 +70,7 @@ impl<T> Default for OutputLog<T> {
         OutputLog::new()
     }
 }
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

@@ -8,14 +8,12 @@
 
 use super::{Retention, Storage, StorageError};
 use borsh::{BorshDeserialize, BorshSerialize};
+use farthing_consensus::archive::RETAINED_COMMITS;
+use farthing_consensus::committee::GC_DEPTH;
 use farthing_core::flush::FlushPoint;
 
 /// The fewest commits that [`Retention::commits`] may keep: what `consensus.md` §8 promises peers that lag.
-pub const RETAIN_COMMITS_MIN: u64 = 600;
-
-/// The rounds before a commit's leader that the commit after it, and votes on it, may still draw from: the depth of garbage
-/// collection (`consensus.md` §8). A network with less depth keeps a little more than it needs.
-const COLLECTION_DEPTH_ROUNDS: u64 = 60;
+pub const RETAIN_COMMITS_MIN: u64 = RETAINED_COMMITS;
 
 /// The least by which a floor rises.
 const STEP_MIN: u64 = 100;
@@ -51,14 +49,14 @@ impl Floors {
         let mut next = *self;
         let newest_commit = storage.newest_commit()?;
         let commits = step(self.commits, newest_commit.saturating_sub(retention.commits).min(flush.commit_index));
-        // The first commit that stays tells which vertices may still be asked for. A node that started from a snapshot
-        // may not have it: then it waits.
+        // The commits after the first one that stays draw from the rounds above its gc round, and from no others. (A
+        // network with a lower depth of collection keeps a little more than it needs.)
         if let Some(first) = storage.commit(commits)? {
             next.commits = commits;
-            next.rounds = self.rounds.max(first.leader.round.saturating_sub(COLLECTION_DEPTH_ROUNDS));
+            next.rounds = self.rounds.max(first.leader.round.saturating_sub(GC_DEPTH));
         }
         let newest_block = storage.newest_block()?;
-        next.bodies = step(self.bodies, newest_block.saturating_sub(retention.blocks).min(flush.header.height));
+        next.bodies = step(self.bodies, newest_block.saturating_sub(retention.blocks).min(flush.height()));
         next.transactions =
             step(self.transactions, self.outdated_below(storage, newest_block, next.bodies, retention)?);
         assert!(next.transactions <= next.bodies, "the index of ids outlives bodies");

@@ -129,8 +129,14 @@ impl RocksStorage {
     }
 
     fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), StorageError> {
-        let options = if sync { open::synced() } else { WriteOptions::default() };
-        self.db.write_opt(batch, &options).map_err(|error| database_error(&error))
+        let written = match (batch.is_empty(), sync) {
+            (false, true) => self.db.write_opt(batch, &open::synced()),
+            (false, false) => self.db.write_opt(batch, &WriteOptions::default()),
+            // There is nothing to write, but what was written before is to be durable.
+            (true, true) => self.db.flush_wal(true),
+            (true, false) => Ok(()),
+        };
+        written.map_err(|error| database_error(&error))
     }
 
     fn put_vertex(&self, write: &mut WriteBatch, vertex: &VerifiedVertex) -> Result<(), StorageError> {

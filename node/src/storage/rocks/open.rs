@@ -6,8 +6,8 @@ use farthing_core::hash::ChainHash;
 use farthing_core::keys::PublicKey;
 use rocksdb::compaction_filter::Decision;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, LogLevel, Options,
-    WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType, DBRecoveryMode,
+    LogLevel, Options, WriteBatch, WriteOptions,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -142,6 +142,11 @@ fn column_options(name: &str, cache: &Cache, transactions_floor: Arc<AtomicU64>)
     options.set_block_based_table_factory(&table);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_write_buffer_size(if name == keys::PAYLOADS { 32 * MIB } else { 8 * MIB });
+    if [keys::HEADERS, keys::CERTIFICATES, keys::COMMITS].contains(&name) {
+        // Little is written here, always at the end, and most of it stays. Leveled compaction would never merge the small
+        // files that this makes, as none overlaps another.
+        options.set_compaction_style(DBCompactionStyle::Universal);
+    }
     if name == keys::TRANSACTIONS {
         // Ids are random: removing outdated ones by key would cost as much as writing them did. They are left out when
         // compaction comes by, and readers pass over them until then. The floor is durable before it shows here.
