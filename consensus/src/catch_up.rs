@@ -348,7 +348,8 @@ impl CatchUp {
                 let is_at_hand = self.vertices.contains_key(reference)
                     || dag.contains(reference)
                     || suspended.get(reference).is_some();
-                if !is_at_hand && !(fetcher.is_wanted(reference) && self.wanted.contains(reference)) {
+                let is_asked_for = self.wanted.contains(reference) && fetcher.is_wanted(reference);
+                if !is_at_hand && !is_asked_for {
                     self.wanted.insert(*reference);
                     fetcher.want(*reference, source, now_ms);
                 }

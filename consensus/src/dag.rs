@@ -178,7 +178,7 @@ impl Dag {
     }
 
     /// All accepted vertices from a round on, ascending.
-    pub fn from_round(&self, round: Round) -> impl Iterator<Item = &VerifiedVertex> + '_ {
+    pub fn vertices_from(&self, round: Round) -> impl Iterator<Item = &VerifiedVertex> + '_ {
         self.vertices.range(first_of(round)..).map(|(_, node)| &node.vertex)
     }
 

@@ -184,7 +184,7 @@ impl Engine {
     /// [`crate::archive::Archive::recent_votes`].
     pub fn recent_votes(&self) -> Vec<SignedHeader> {
         let from_round = self.linearizer.last().leader_round + 1;
-        self.dag.from_round(from_round).map(|vertex| vertex.signed_header().clone()).collect()
+        self.dag.vertices_from(from_round).map(|vertex| vertex.signed_header().clone()).collect()
     }
 
     fn on_connected(&mut self, peer: Author) {
@@ -451,17 +451,18 @@ impl Engine {
 
     fn next_proposal(&self) -> Proposing {
         let last = self.linearizer.last();
-        match &self.proposer {
-            Some(proposer) if proposer.can_build(&self.dag) && !self.catch_up.is_far_behind(last) => {
-                let conditions = Conditions {
-                    last_leader_round: last.leader_round,
-                    round_delay_ms: self.flow.round_delay_ms(self.is_flow_stopped()),
-                    idle: self.is_idle(),
-                    catching_up: self.catch_up.is_active(),
-                };
-                self.pacemaker.next_proposal(&self.dag, &conditions, self.now_ms)
-            }
-            _ => Proposing::Blocked,
+        let Some(proposer) = self.proposer.as_ref().filter(|_| !self.catch_up.is_far_behind(last)) else {
+            return Proposing::Blocked;
+        };
+        let conditions = Conditions {
+            last_leader_round: last.leader_round,
+            round_delay_ms: self.flow.round_delay_ms(self.is_flow_stopped()),
+            idle: self.is_idle(),
+            catching_up: self.catch_up.is_active(),
+        };
+        match self.pacemaker.next_proposal(&self.dag, &conditions, self.now_ms) {
+            Proposing::Now { round, .. } if !proposer.can_build(&self.dag, round) => Proposing::Blocked,
+            proposing => proposing,
         }
     }
 

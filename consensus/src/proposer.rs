@@ -46,7 +46,7 @@ impl Proposer {
     ) -> Proposer {
         assert!(committee.key(author) == Some(&key.public_key()), "the signing key is not that of validator {author}");
         let mut referenced = vec![0; committee.size()];
-        for vertex in dag.from_round(1).filter(|vertex| vertex.author() == author) {
+        for vertex in dag.vertices_from(1).filter(|vertex| vertex.author() == author) {
             note_references(&mut referenced, vertex);
         }
         let last = last_signed.unwrap_or_else(|| committee.genesis_ref(author));
@@ -58,9 +58,13 @@ impl Proposer {
         self.author
     }
 
-    /// Whether the last own vertex can be built upon: it is accepted here or below what anybody needs.
-    pub fn can_build(&self, dag: &Dag) -> bool {
-        self.last.round <= dag.gc_round() || dag.contains(&self.last)
+    /// Whether a vertex of this round would be valid and accepted: the last own vertex is accepted here or collected, and a quorum of
+    /// authors has vertices in the round before. Of the own ones only the last counts (two engines may share a key in fault tests).
+    pub fn can_build(&self, dag: &Dag, round: Round) -> bool {
+        let has_own = dag.at_slot(round - 1, self.author).next().is_some();
+        let uncounted = usize::from(has_own && self.last.round + 1 != round);
+        let is_last_linkable = self.last.round <= dag.gc_round() || dag.contains(&self.last);
+        is_last_linkable && dag.authors_at(round - 1) - uncounted >= self.committee.quorum()
     }
 
     /// Signs the vertex of a round, for which a quorum of authors must have accepted vertices in the round before.

@@ -1,5 +1,6 @@
 //! Tests of the pure parts. `model` is a naive reading of the specification that they are held against.
 
+mod catch_up;
 mod decision_tables;
 mod encodings;
 mod exhaustive;

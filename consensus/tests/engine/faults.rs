@@ -113,21 +113,21 @@ fn an_equivocating_validator_is_found_out_and_changes_nothing() {
         let mut network = network_with_twins(seed);
         run_under_load(&mut network, 50, 15_000);
         network.run_for(2_000);
-        for honest in 0..3 {
-            let status = network.status(honest);
-            assert!(status.last_commit > 60, "seed {seed}: {status:?}");
-            assert_eq!(status.equivocators, [3], "seed {seed}");
-            let (first, second) = &network.nodes[honest].evidence[0];
-            assert_eq!(network.nodes[honest].evidence.len(), 1, "once is enough");
+        assert!(common_commit(&network) > 60, "seed {seed}: {:?}", network.status(0));
+        // A validator that never sees the second vertex of a slot finds nothing out, and need not.
+        let knowing: Vec<usize> = (0..3).filter(|honest| network.status(*honest).equivocators == [3]).collect();
+        assert!(!knowing.is_empty(), "seed {seed}");
+        for honest in knowing {
+            let [(first, second)] = network.nodes[honest].evidence.as_slice() else { panic!("evidence comes once") };
             assert_eq!((first.header.author, first.header.round), (3, second.header.round));
             assert_ne!(first.reference(), second.reference());
             for header in [first, second] {
                 network.committee.verify_header(header).expect("evidence convinces anybody");
             }
+            // The equivocator is linked no more, since the three others make a quorum.
+            let last = &network.nodes[honest].broadcasts.last().expect("it proposes").1;
+            assert!(last.header().parents.iter().all(|parent| parent.author != 3), "seed {seed}");
         }
-        // Once known, the equivocator is linked no more, since the three others make a quorum.
-        let last = &network.nodes[0].broadcasts.last().expect("it proposes").1;
-        assert!(last.header().parents.iter().all(|parent| parent.author != 3));
     }
 }
 

@@ -6,3 +6,4 @@ mod faults;
 mod network;
 mod progress;
 mod restart;
+mod storm;

@@ -60,6 +60,7 @@ pub struct Node {
     pub commit_times: Vec<(u64, u64)>,
     pub execution_lag_max: u64,
     is_serving: bool,
+    told_waiting: bool,
     incarnation: u64,
     commits_seen: u64,
     subscribers: BTreeSet<usize>,
@@ -155,9 +156,7 @@ impl Network {
             let executed = self.nodes[index].disk.executed;
             self.tell_executed(index, executed, Some((height, hash)));
         }
-        if !self.nodes[index].mempool.is_empty() {
-            self.step(index, Input::PayloadWaiting(true));
-        }
+        self.tell_payload_waiting(index);
     }
 
     /// Stops a node at once: what is not synced is lost, and all its connections break.
@@ -167,6 +166,7 @@ impl Network {
         }
         let node = &mut self.nodes[index];
         node.engine = None;
+        node.told_waiting = false;
         node.incarnation += 1;
         node.subscribers.clear();
         node.unreleased.clear();
@@ -197,11 +197,8 @@ impl Network {
     }
 
     pub fn submit(&mut self, index: usize, payload: Bytes) {
-        let node = &mut self.nodes[index];
-        node.mempool.push_back(payload);
-        if node.mempool.len() == 1 && node.engine.is_some() {
-            self.step(index, Input::PayloadWaiting(true));
-        }
+        self.nodes[index].mempool.push_back(payload);
+        self.tell_payload_waiting(index);
     }
 
     pub fn run_for(&mut self, ms: u64) {
@@ -329,8 +326,19 @@ impl Network {
                 Output::Evidence(evidence) => self.nodes[index].evidence.push(*evidence),
             }
         }
-        if let Some(bytes_max) = request {
-            self.answer_payload(index, bytes_max);
+        match request {
+            Some(bytes_max) => self.answer_payload(index, bytes_max),
+            None => self.tell_payload_waiting(index),
+        }
+    }
+
+    /// Tells whether the mempool holds anything, when that changed.
+    fn tell_payload_waiting(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        let is_waiting = !node.mempool.is_empty();
+        if node.engine.is_some() && node.told_waiting != is_waiting {
+            node.told_waiting = is_waiting;
+            self.step(index, Input::PayloadWaiting(is_waiting));
         }
     }
 
@@ -339,11 +347,7 @@ impl Network {
         node.payload_requests.push(bytes_max);
         let fits = node.mempool.front().is_some_and(|payload| payload.len() <= bytes_max);
         let payload = if fits { node.mempool.pop_front().unwrap_or_default() } else { Bytes::new() };
-        let is_empty = node.mempool.is_empty();
         self.step(index, Input::Payload(payload));
-        if is_empty {
-            self.step(index, Input::PayloadWaiting(false));
-        }
     }
 
     /// Releases outputs up to the next thing to sync.
@@ -479,6 +483,7 @@ impl Node {
             commit_times: Vec::new(),
             execution_lag_max: 0,
             is_serving: true,
+            told_waiting: false,
             incarnation: 0,
             commits_seen: 0,
             subscribers: BTreeSet::new(),

@@ -128,7 +128,7 @@ fn the_network_idles_only_once_a_quorum_attests_the_newest_block() {
 fn every_block_is_attested_by_a_quorum() {
     let mut network = Network::new(committee(4), 4);
     network.start_all();
-    run_under_load(&mut network, 10, 10_000);
+    run_under_load(&mut network, 20, 10_000);
     network.run_for(2_000);
     let (height, _) = network.nodes[0].disk.block;
     assert!(height > 50);
