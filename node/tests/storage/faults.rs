@@ -1,0 +1,136 @@
+//! Torn logs and flipped bits: the database opens with a prefix of what was written, or refuses, and serves nothing wrong.
+
+use crate::fixtures::*;
+use farthing_consensus::vertex::VerifiedVertex;
+use farthing_node::storage::rocks::RocksStorage;
+use farthing_node::storage::{Storage, StorageError};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Copies a database that may be open, as a power failure would leave it.
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name() != "LOCK" {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+/// The files with this extension, oldest first.
+fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
+    files.sort();
+    files
+}
+
+/// A database with `synced` commits that are synced, and `unsynced` more; with the log file and its length as of the sync.
+struct Written {
+    directory: tempfile::TempDir,
+    _open: RocksStorage,
+    wal: PathBuf,
+    synced_bytes: u64,
+    batches: Vec<Vec<VerifiedVertex>>,
+}
+
+fn write(synced: u64, unsynced: u64) -> Written {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = open(directory.path());
+    let wal = files(directory.path(), "log").pop().unwrap();
+    let mut network = Network::new(2);
+    let (mut batches, mut synced_bytes) = (Vec::new(), 0);
+    for index in 1..=synced + unsynced {
+        let batch = network.busy(format!("payload {index}").as_bytes(), 1);
+        storage.apply(&batch, index == synced).unwrap();
+        batches.push(batch.vertices);
+        if index == synced {
+            synced_bytes = fs::metadata(&wal).unwrap().len();
+        }
+    }
+    Written { directory, _open: storage, wal, synced_bytes, batches }
+}
+
+/// Checks that the database in `path` holds the first so many batches, each of them whole, and nothing else; returns how many.
+fn assert_prefix(path: &Path, batches: &[Vec<VerifiedVertex>]) -> Result<u64, StorageError> {
+    let storage = RocksStorage::open(path, &options())?;
+    let newest = storage.newest_commit()?;
+    assert_eq!(storage.newest_block()?, newest);
+    let expected: Vec<_> = batches[..newest as usize].concat();
+    assert_eq!(storage.vertices(0, u64::MAX, usize::MAX)?, expected);
+    for height in 1..=newest {
+        assert!(storage.commit(height)?.is_some() && storage.block(height)?.is_some());
+        assert!(storage.transaction(&id(height, 0))?.is_some());
+    }
+    assert_eq!(storage.transaction(&id(newest + 1, 0))?, None);
+    Ok(newest)
+}
+
+#[test]
+fn a_torn_log_loses_no_more_than_its_torn_writes() {
+    let written = write(3, 2);
+    let full = fs::metadata(&written.wal).unwrap().len();
+    assert!(full > written.synced_bytes, "writes reach the log at once");
+    let mut seen = Vec::new();
+    let cuts = (written.synced_bytes..full).step_by(97).chain([full - 1, full]);
+    for cut in cuts {
+        let copied = tempfile::tempdir().unwrap();
+        copy(written.directory.path(), copied.path());
+        let wal = copied.path().join(written.wal.file_name().unwrap());
+        fs::OpenOptions::new().write(true).open(wal).unwrap().set_len(cut).unwrap();
+        let newest = assert_prefix(copied.path(), &written.batches).unwrap();
+        assert!(newest >= 3, "cut at {cut}: only {newest} commits are left of 3 that were synced");
+        seen.push(newest);
+    }
+    assert!(seen.is_sorted(), "the longer the log the more is left: {seen:?}");
+    seen.dedup();
+    assert_eq!(seen, [3, 4, 5]);
+}
+
+#[test]
+fn a_flipped_bit_in_the_log_is_noticed() {
+    let written = write(4, 0);
+    let mut refused = 0;
+    for place in (0..written.synced_bytes).step_by(211) {
+        let copied = tempfile::tempdir().unwrap();
+        copy(written.directory.path(), copied.path());
+        let wal = copied.path().join(written.wal.file_name().unwrap());
+        let mut bytes = fs::read(&wal).unwrap();
+        bytes[place as usize] ^= 0x10;
+        fs::write(&wal, bytes).unwrap();
+        match assert_prefix(copied.path(), &written.batches) {
+            Ok(newest) => assert!(newest < 4, "byte {place}"),
+            Err(StorageError::Damaged(_)) => refused += 1,
+            Err(error) => panic!("byte {place}: {error}"),
+        }
+    }
+    assert!(refused > 0, "damage before other writes cannot be a torn tail");
+}
+
+#[test]
+fn a_flipped_bit_in_a_table_is_noticed_and_nothing_wrong_is_served() {
+    let written = write(60, 0);
+    let clean = tempfile::tempdir().unwrap();
+    copy(written.directory.path(), clean.path());
+    // Opening writes what is in the log into tables.
+    drop(open(clean.path()));
+    let tables = files(clean.path(), "sst");
+    assert!(tables.len() >= 5, "one for each column family that holds something");
+    let mut refused = 0;
+    for table in tables {
+        let copied = tempfile::tempdir().unwrap();
+        copy(clean.path(), copied.path());
+        let table = copied.path().join(table.file_name().unwrap());
+        let mut bytes = fs::read(&table).unwrap();
+        let place = bytes.len() / 4;
+        bytes[place] ^= 0x10;
+        fs::write(&table, bytes).unwrap();
+        match assert_prefix(copied.path(), &written.batches) {
+            // A table of something that is not read here.
+            Ok(newest) => assert_eq!(newest, 60, "{}", table.display()),
+            Err(StorageError::Damaged(_)) => refused += 1,
+            Err(error) => panic!("{}: {error}", table.display()),
+        }
+    }
+    assert!(refused >= 5, "vertices, payloads, commits, blocks and transactions are read");
+}

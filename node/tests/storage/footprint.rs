@@ -1,0 +1,109 @@
+//! The disk that a node takes: steady as long as nothing is to be kept.
+
+use crate::fixtures::*;
+use farthing_node::storage::{RETAIN_COMMITS_MIN, Retention, Storage};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const MIB: u64 = 1024 * 1024;
+
+/// Prunes as a node does: often, a step at a time.
+const PRUNE_EVERY: u64 = 20;
+
+const RETENTION: Retention = Retention { commits: RETAIN_COMMITS_MIN, blocks: 200, transactions_ms: 100 * COMMIT_MS };
+
+/// Bytes in files with this extension, and their number.
+fn size(directory: &Path, extension: &str) -> (u64, usize) {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+    let files = entries.filter(|entry| entry.path().extension().is_some_and(|found| found == extension));
+    // A file that is listed may be gone by now.
+    let sizes: Vec<u64> = files.map(|file| file.metadata().map_or(0, |metadata| metadata.len())).collect();
+    (sizes.iter().sum(), sizes.len())
+}
+
+#[test]
+fn an_idle_node_takes_no_more_and_no_more_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = open(directory.path());
+    let mut network = Network::new(4);
+    let mut written = 0;
+    // Eight hours of two commits a second.
+    for index in 1..=57_600_u64 {
+        let batch = network.idle();
+        written += 450 * batch.vertices.len() as u64;
+        storage.apply(&batch, false).unwrap();
+        if index % 10 == 0 {
+            storage.apply(&network.flush(), false).unwrap();
+        }
+        if index % PRUNE_EVERY == 0 {
+            storage.prune(&RETENTION).unwrap();
+        }
+        if index % 5_000 == 0 {
+            let (tables, table_count) = size(directory.path(), "sst");
+            let (logs, log_count) = size(directory.path(), "log");
+            assert!(tables < 32 * MIB && table_count < 60, "{tables} bytes in {table_count} tables at {index}");
+            assert!(logs < 96 * MIB && log_count < 20, "{logs} bytes in {log_count} logs at {index}");
+            assert!(storage.usage().unwrap() < 130 * MIB);
+        }
+    }
+    assert!(written > 95 * MIB, "too little to show anything");
+    drop(storage);
+    let storage = open(directory.path());
+    assert_eq!(storage.newest_commit().unwrap(), network.index);
+    let kept = storage.vertices(0, u64::MAX, usize::MAX).unwrap().len();
+    assert!((4 * 600..4 * 800).contains(&kept), "{kept}");
+}
+
+#[test]
+fn the_payloads_of_a_busy_node_give_their_disk_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = open(directory.path());
+    let mut network = Network::new(1);
+    let mut payload = vec![0; 64 * 1024];
+    for index in 1..=3_000_u64 {
+        // Nothing that compresses.
+        for (place, chunk) in (0..).zip(payload.chunks_mut(32)) {
+            chunk.copy_from_slice(digest("payload", index << 32 | place).as_bytes());
+        }
+        storage.apply(&network.busy(&payload, 3), false).unwrap();
+        if index % 10 == 0 {
+            storage.apply(&network.flush(), false).unwrap();
+        }
+        if index % PRUNE_EVERY == 0 {
+            storage.prune(&RETENTION).unwrap();
+        }
+    }
+    // Of 187 MiB some 50 are to be kept.
+    let (tables, _) = size(directory.path(), "sst");
+    assert!(tables < 120 * MIB, "{tables} bytes in tables");
+}
+
+#[test]
+fn small_tables_are_merged() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut network = Network::new(4);
+    // Opening writes what is in the log into tables, one for each column family that holds something.
+    for _ in 0..30 {
+        let storage = open(directory.path());
+        for _ in 0..80 {
+            let mut batch = network.busy(b"payload", 1);
+            if let Some((block, history)) = &mut batch.block {
+                history[0].account = account(block.header.height);
+            }
+            storage.apply(&batch, false).unwrap();
+        }
+        storage.apply(&network.flush(), true).unwrap();
+        while storage.prune(&RETENTION).unwrap() {}
+    }
+    let _storage = open(directory.path());
+    let started = Instant::now();
+    loop {
+        let (_, tables) = size(directory.path(), "sst");
+        let files = std::fs::read_dir(directory.path()).unwrap().count();
+        if tables < 70 && files < tables + 20 {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "{tables} tables, {files} files");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

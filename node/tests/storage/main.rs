@@ -1,0 +1,10 @@
+//! Storage: one suite over memory and RocksDB, then what only one of them can do.
+
+mod agreement;
+mod faults;
+mod fixtures;
+mod footprint;
+mod memory;
+mod pruning;
+mod rocks;
+mod suite;
