@@ -12,8 +12,11 @@ use farthing_client::{
 };
 use std::time::{Duration, Instant};
 
-/// The longest that a node is asked to wait at a time, in milliseconds.
-const WAIT_MS_MAX: u64 = 10_000;
+/// The longest that a node is asked to wait at a time.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How much longer than it was asked to wait a node may take to answer.
+const ANSWER_GRACE: Duration = Duration::from_secs(2);
 
 /// The pause after every node was tried once; doubled each time, up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -111,9 +114,14 @@ impl Sending<'_> {
     }
 
     async fn submit(&self, node: &Node) -> Result<TransactionStatus, ClientError> {
-        let timeout_ms = u64::try_from(self.time_left().as_millis()).unwrap_or(u64::MAX).clamp(1, WAIT_MS_MAX);
+        let wait = self.time_left().clamp(Duration::from_millis(1), WAIT_MAX);
+        let timeout_ms = u64::try_from(wait.as_millis()).expect("at most a few seconds");
         let query = SubmitQuery { wait: self.wait, timeout_ms: Some(timeout_ms) };
-        submit(&node.client, self.entry, query).await
+        let answer = tokio::time::timeout(wait + ANSWER_GRACE, submit(&node.client, self.entry, query)).await;
+        answer.unwrap_or_else(|_| {
+            let url = node.client.url().to_string();
+            Err(ClientError::NoAnswer { url, reason: "the time was up".into() })
+        })
     }
 
     fn time_left(&self) -> Duration {

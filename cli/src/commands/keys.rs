@@ -8,7 +8,7 @@ use crate::network::Network;
 use crate::output::{self, Format};
 use crate::{keystore, mnemonic, profile, prompt};
 use farthing_core::address::{Address, AddressPrefix};
-use farthing_core::keys::SecretKey;
+use farthing_core::keys::{PublicKey, SecretKey};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -30,21 +30,20 @@ fn new(context: &Context, name: &str, protection: &Protection) -> Result<(), Err
     let words = mnemonic::generate()?;
     let key = mnemonic::key(&words)?;
     keystore::store(&context.home, name, &protect(&key, protection)?)?;
-    let address = shown_address(context, &key)?;
+    let address = address_of(&key.public_key(), current_prefix(context)?.as_ref());
     let value = Zeroizing::new(
         json!({ "name": name, "address": address, "public_key": key.public_key(), "words": *words }).to_string(),
     );
     if context.format == Format::Json {
         return output::write_out(&value);
     }
-    let mut text = Zeroizing::new(output::fields(&[("key", name.into()), ("address", address)]));
+    let mut text = Zeroizing::new(key_text(name, &key, address));
     text.push_str(
         "\nWrite these words down and keep them safe. They are shown this once, and whoever has them can spend.\n\n",
     );
-    for (index, word) in words.split_whitespace().enumerate() {
-        let end = if index % 6 == 5 { "\n" } else { "  " };
-        text.push_str(&format!("{:2} {word:<8}{end}", index + 1));
-    }
+    let numbered: Vec<String> =
+        words.split_whitespace().enumerate().map(|(index, word)| format!("{:2} {word}", index + 1)).collect();
+    text.push_str(&output::table(&numbered.chunks(6).map(<[String]>::to_vec).collect::<Vec<_>>()));
     output::write_out(text.trim_end())
 }
 
@@ -59,8 +58,8 @@ fn import(context: &Context, name: &str, file: Option<PathBuf>, protection: &Pro
     };
     let key = parse_secret(&secret)?;
     let created = keystore::store(&context.home, name, &protect(&key, protection)?)?;
-    let address = shown_address(context, &key)?;
-    let mut text = output::fields(&[("key", name.into()), ("address", address.clone())]);
+    let address = address_of(&key.public_key(), current_prefix(context)?.as_ref());
+    let mut text = key_text(name, &key, address.clone());
     if !created {
         text.push_str("It was there already and is left as it was.");
     }
@@ -92,11 +91,12 @@ fn list(context: &Context) -> Result<(), Error> {
     let (mut rows, mut values) = (Vec::new(), Vec::<Value>::new());
     for key in keystore::list(&context.home)? {
         let kind = if key.file.is_encrypted() { "encrypted" } else { "plain" };
-        let address = address_text(key.address(), prefix.as_ref());
+        let address = address_of(&key.file.public_key(), prefix.as_ref());
         values.push(json!({
             "name": key.name, "address": address, "public_key": key.file.public_key(), "kind": kind,
         }));
-        rows.push(vec![key.name, address, kind.into()]);
+        let shown = address.unwrap_or_else(|| key.file.public_key().to_string());
+        rows.push(vec![key.name, shown, kind.into()]);
     }
     let text =
         if rows.is_empty() { "no keys yet: make one with `farthing keys new`".into() } else { output::table(&rows) };
@@ -120,13 +120,17 @@ fn export(context: &Context, name: &str, yes: bool, password_file: Option<&Path>
     }
 }
 
-fn shown_address(context: &Context, key: &SecretKey) -> Result<String, Error> {
-    Ok(address_text(Address(key.public_key()), current_prefix(context)?.as_ref()))
+fn key_text(name: &str, key: &SecretKey, address: Option<String>) -> String {
+    let (label, shown) = match address {
+        Some(address) => ("address", address),
+        None => ("public key", key.public_key().to_string()),
+    };
+    output::fields(&[("key", name.into()), (label, shown)])
 }
 
-/// The address on the current network, or the public key where there is none yet.
-fn address_text(address: Address, prefix: Option<&AddressPrefix>) -> String {
-    prefix.map_or_else(|| address.0.to_string(), |prefix| address.encode(prefix))
+/// The address on the current network; none where there is no network yet.
+fn address_of(key: &PublicKey, prefix: Option<&AddressPrefix>) -> Option<String> {
+    prefix.map(|prefix| Address(*key).encode(prefix))
 }
 
 fn current_prefix(context: &Context) -> Result<Option<AddressPrefix>, Error> {
