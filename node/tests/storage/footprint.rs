@@ -32,13 +32,13 @@ fn an_idle_node_takes_no_more_and_no_more_disk() {
         let batch = network.idle();
         written += 450 * batch.vertices.len() as u64;
         storage.apply(&batch, false).unwrap();
-        if index % 10 == 0 {
+        if index.is_multiple_of(10) {
             storage.apply(&network.flush(), false).unwrap();
         }
-        if index % PRUNE_EVERY == 0 {
+        if index.is_multiple_of(PRUNE_EVERY) {
             storage.prune(&RETENTION).unwrap();
         }
-        if index % 5_000 == 0 {
+        if index.is_multiple_of(5_000) {
             let (tables, table_count) = size(directory.path(), "sst");
             let (logs, log_count) = size(directory.path(), "log");
             assert!(tables < 32 * MIB && table_count < 60, "{tables} bytes in {table_count} tables at {index}");
@@ -66,10 +66,10 @@ fn the_payloads_of_a_busy_node_give_their_disk_back() {
             chunk.copy_from_slice(digest("payload", index << 32 | place).as_bytes());
         }
         storage.apply(&network.busy(&payload, 3), false).unwrap();
-        if index % 10 == 0 {
+        if index.is_multiple_of(10) {
             storage.apply(&network.flush(), false).unwrap();
         }
-        if index % PRUNE_EVERY == 0 {
+        if index.is_multiple_of(PRUNE_EVERY) {
             storage.prune(&RETENTION).unwrap();
         }
     }

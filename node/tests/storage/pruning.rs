@@ -26,8 +26,8 @@ fn write_rounds(storage: &dyn Storage, network: &mut Network, rounds: u64) -> Ve
         let next = network.index + 1;
         let payload = format!("payload of round {next}");
         let batch = match next {
-            _ if next % 3 == 0 => network.busy(payload.as_bytes(), 2),
-            _ if next % 7 == 0 => network.dropped(payload.as_bytes()),
+            _ if next.is_multiple_of(3) => network.busy(payload.as_bytes(), 2),
+            _ if next.is_multiple_of(7) => network.dropped(payload.as_bytes()),
             _ => network.idle(),
         };
         written.push(match (&batch.block, batch.vertices[0].payload().is_empty()) {

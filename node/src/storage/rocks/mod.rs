@@ -33,6 +33,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+/// A key and its value.
+type Entry = (Box<[u8]>, Box<[u8]>);
+
 /// A node's database. One process at a time has it open.
 pub struct RocksStorage {
     db: DB,
@@ -123,7 +126,7 @@ impl RocksStorage {
         column: &str,
         mode: IteratorMode<'_>,
         options: ReadOptions,
-    ) -> impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), StorageError>> {
+    ) -> impl Iterator<Item = Result<Entry, StorageError>> {
         let entries = self.db.iterator_cf_opt(self.column(column), options, mode);
         entries.map(|entry| entry.map_err(|error| database_error(&error)))
     }

@@ -149,7 +149,8 @@ fn column_options(name: &str, cache: &Cache, transactions_floor: Arc<AtomicU64>)
     }
     if name == keys::TRANSACTIONS {
         // Ids are random: removing outdated ones by key would cost as much as writing them did. They are left out when
-        // compaction comes by, and readers pass over them until then. The floor is durable before it shows here.
+        // compaction comes by, and readers pass over them until then. The floor is durable before it shows here. A stored
+        // `TransactionPosition` begins with its height.
         options.set_compaction_filter(
             "outdated transactions",
             move |_level, _id: &[u8], position: &[u8]| match position
