@@ -42,8 +42,16 @@ pub enum Delivery {
 
 /// Sends a payment to one node after the other until `wait` is fulfilled or the time is up.
 pub async fn deliver(network: &Network, entry: &Entry, wait: Wait, deadline: Instant) -> Delivery {
-    let mut sending =
-        Sending { network, entry, wait, deadline, may_have_arrived: false, refused: None, last: String::new() };
+    let mut sending = Sending {
+        network,
+        entry,
+        wait,
+        deadline,
+        may_have_arrived: false,
+        refused: None,
+        failures: Vec::new(),
+        last: String::new(),
+    };
     let mut pause = PAUSE_MIN;
     loop {
         if let Some(delivery) = sending.try_every_node().await {
@@ -67,6 +75,8 @@ struct Sending<'a> {
     may_have_arrived: bool,
     /// The newest refusal that need not last.
     refused: Option<TransactionStatus>,
+    /// What was wrong with the nodes in the last round.
+    failures: Vec<String>,
     /// What was heard last.
     last: String,
 }
@@ -74,43 +84,43 @@ struct Sending<'a> {
 impl Sending<'_> {
     /// One round over the nodes; `None` if it makes sense to go on.
     async fn try_every_node(&mut self) -> Option<Delivery> {
-        let mut failures = Vec::new();
+        if self.time_left().is_zero() {
+            return None;
+        }
+        self.failures.clear();
+        let mut hopeless = 0;
         let nodes = self.network.nodes();
         for node in nodes {
             if self.time_left().is_zero() {
                 return None;
             }
-            match self.network.check(node).await {
-                Ok(()) => {}
+            let error = match self.network.check(node).await {
+                Ok(()) => match self.submit(node).await {
+                    Ok(status) => match self.judge(status) {
+                        Some(delivery) => return Some(delivery),
+                        None => continue,
+                    },
+                    Err(error) => {
+                        self.may_have_arrived |= error.may_have_arrived();
+                        error
+                    }
+                },
+                Err(NodeError::Client(error)) => error,
                 Err(NodeError::OtherNetwork(error)) if self.may_have_arrived => {
                     self.last = error.message;
                     continue;
                 }
                 Err(NodeError::OtherNetwork(error)) => return Some(Delivery::NotSent(error)),
-                Err(NodeError::Client(error)) => {
-                    self.last = failure_of(node, &error);
-                    failures.push(self.last.clone());
-                    continue;
-                }
+            };
+            if !error.another_may_answer() && !self.may_have_arrived {
+                return Some(Delivery::NotSent(error.into()));
             }
-            match self.submit(node).await {
-                Ok(status) => {
-                    if let Some(delivery) = self.judge(status) {
-                        return Some(delivery);
-                    }
-                }
-                Err(error) => {
-                    self.may_have_arrived |= error.may_have_arrived();
-                    self.last = failure_of(node, &error);
-                    failures.push(self.last.clone());
-                    if !error.another_may_answer() && !self.may_have_arrived {
-                        return Some(Delivery::NotSent(error.into()));
-                    }
-                }
-            }
+            hopeless += usize::from(!is_busy(&error));
+            self.last = failure_of(node, &error);
+            self.failures.push(self.last.clone());
         }
-        let nobody = failures.len() == nodes.len() && !self.may_have_arrived;
-        nobody.then(|| Delivery::NotSent(unreachable_error(&failures)))
+        let nobody = hopeless == nodes.len() && !self.may_have_arrived;
+        nobody.then(|| Delivery::NotSent(unreachable_error(&self.failures)))
     }
 
     async fn submit(&self, node: &Node) -> Result<TransactionStatus, ClientError> {
@@ -130,8 +140,9 @@ impl Sending<'_> {
 
     fn out_of_time(self) -> Delivery {
         match self.refused {
-            Some(status) if !self.may_have_arrived => Delivery::Refused(status),
-            _ => Delivery::Unknown { last: self.last },
+            _ if self.may_have_arrived => Delivery::Unknown { last: self.last },
+            Some(status) => Delivery::Refused(status),
+            None => Delivery::NotSent(unreachable_error(&self.failures)),
         }
     }
 
@@ -188,6 +199,11 @@ fn is_lasting(reason: Option<DroppedReason>) -> bool {
         ) => true,
         Some(DroppedReason::MempoolFull | DroppedReason::SenderLimit | DroppedReason::Other) | None => false,
     }
+}
+
+/// Whether the node itself says that it will be of use later.
+fn is_busy(error: &ClientError) -> bool {
+    matches!(error.code(), Some(ProblemCode::Unavailable | ProblemCode::TooManyRequests))
 }
 
 /// What is known of a payment that was sent earlier.

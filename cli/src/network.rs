@@ -122,7 +122,10 @@ pub fn failure_of(node: &Node, error: &ClientError) -> String {
 pub fn unreachable_error(failures: &[String]) -> Error {
     Error::new(
         ErrorCode::Unreachable,
-        format!("no node answers; tried\n  {}\nis the network up, and the profile right?", failures.join("\n  ")),
+        format!(
+            "no node answers as it should; tried\n  {}\nis the network up, and the profile right?",
+            failures.join("\n  ")
+        ),
     )
     .with("tried", failures.to_vec())
 }

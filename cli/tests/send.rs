@@ -104,15 +104,20 @@ fn refusals_of_the_network_have_their_exit_codes_and_leave_nothing_open() {
 }
 
 #[test]
-fn a_full_mempool_is_tried_again() {
+fn a_node_that_is_full_or_not_ready_is_tried_again() {
     let (node, wallet) = setting();
-    node.set_next(&[Behaviour::Drop(DroppedReason::MempoolFull), Behaviour::Drop(DroppedReason::SenderLimit)]);
+    let full = [DroppedReason::MempoolFull, DroppedReason::SenderLimit].map(Behaviour::Drop);
+    node.set_next(&[full[0], full[1], Behaviour::Busy]);
     wallet.run(&["send", &text(2), "1 FAR"]).ok();
-    assert_eq!(node.submissions().len(), 3);
+    assert_eq!(node.submissions().len(), 4);
+
+    node.set_then(Behaviour::Busy);
+    wallet.run(&["send", &text(2), "1 FAR", "--timeout", "1"]).fails(3, &["mempool is full"]);
+    assert_eq!(wallet.open_payments(), [""; 0], "no node has it");
 
     node.set_then(Behaviour::Drop(DroppedReason::MempoolFull));
     wallet.run(&["send", &text(2), "1 FAR", "--timeout", "1"]).fails(4, &["no node took the payment"]);
-    assert_eq!(wallet.open_payments(), [""; 0], "no node has it");
+    assert_eq!(wallet.open_payments(), [""; 0]);
 }
 
 #[test]

@@ -20,8 +20,8 @@ fn payment(nonce: u64, outputs: usize) -> SignedTransaction {
     let output = |index: usize| Output {
         to: Address(SecretKey::from_seed(&[8; 32]).public_key()),
         amount: Amount::from_mites(2_500_000 + index as u64),
-        reference: (index % 2 == 0).then_some([index as u8; 32]),
-        open: index % 3 == 0,
+        reference: index.is_multiple_of(2).then_some([index as u8; 32]),
+        open: index.is_multiple_of(3),
     };
     transfer(&CHAIN, &key, nonce, 99, (0..outputs).map(output).collect()).unwrap()
 }

@@ -44,11 +44,11 @@ async fn settle(context: &Context, network: &Network, deadline: Instant) -> Resu
     for account in journal::accounts(&context.home, &network.chain)? {
         let journal = Journal::open(&context.home, &network.chain, &account)?;
         for nonce in journal.open_nonces()? {
-            if Instant::now() > deadline {
-                return Ok(found);
-            }
             let Some(payment) = journal.claim(nonce)? else { continue };
-            let finding = find_out(network, &payment).await?;
+            let Ok(finding) = tokio::time::timeout_at(deadline.into(), find_out(network, &payment)).await else {
+                return Ok(found);
+            };
+            let finding = finding?;
             let entry = payment.entry.clone();
             if !matches!(finding, Finding::Open { .. }) {
                 payment.settle()?;

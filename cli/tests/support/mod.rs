@@ -50,6 +50,8 @@ pub enum Behaviour {
     Expire,
     /// Never answers.
     Hang,
+    /// Says that it is not available, and takes nothing.
+    Busy,
 }
 
 /// What the node knows.
@@ -185,7 +187,7 @@ impl Ledger {
                 self.include(signed, ResultCode::Executed);
                 None
             }
-            Behaviour::LoseRequest | Behaviour::Hang => None,
+            Behaviour::LoseRequest | Behaviour::Hang | Behaviour::Busy => None,
             Behaviour::Expire => Some(TransactionStatus::new(id, TransactionState::Expired)),
         }
     }
@@ -340,19 +342,18 @@ async fn history(State(ledger): State<Shared>, Path(text): Path<String>) -> Json
 }
 
 async fn submit(State(ledger): State<Shared>, body: Bytes) -> Response {
-    let (status, hang) = {
+    let (status, behaviour) = {
         let mut ledger = ledger.lock().unwrap();
         ledger.submissions.push(body.to_vec());
         let [signed] = decode_concatenated(&body).unwrap().try_into().expect("the wallet sends one at a time");
-        let hang = matches!(ledger.next.front().unwrap_or(&ledger.then), Behaviour::Hang);
-        (ledger.take(signed), hang)
+        let behaviour = *ledger.next.front().unwrap_or(&ledger.then);
+        (ledger.take(signed), behaviour)
     };
-    if hang {
-        std::future::pending::<()>().await;
-    }
-    match status {
-        Some(status) => Json(SubmitResponse { transactions: vec![status] }).into_response(),
-        None => StatusCode::BAD_GATEWAY.into_response(),
+    match (status, behaviour) {
+        (Some(status), _) => Json(SubmitResponse { transactions: vec![status] }).into_response(),
+        (None, Behaviour::Busy) => problem(ProblemCode::Unavailable, "the mempool is full"),
+        (None, Behaviour::Hang) => std::future::pending().await,
+        (None, _) => StatusCode::BAD_GATEWAY.into_response(),
     }
 }
 
