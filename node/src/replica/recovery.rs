@@ -11,7 +11,7 @@ use crate::replica::log::OutputLog;
 use crate::storage::{Batch, BlockRecord, Storage, StorageError};
 use farthing_consensus::commit::Commit;
 use farthing_consensus::committee::Committee;
-use farthing_consensus::engine::{Engine, Input, Now, Output, Recovered, Settings};
+use farthing_consensus::engine::{Engine, Input, Now, Output, RECOVERY_COMMITS, Recovered, Settings};
 use farthing_consensus::vertex::{VerifiedVertex, VertexRef};
 use farthing_core::block::BlockHeader;
 use farthing_core::certificate::Attestation;
@@ -229,28 +229,18 @@ fn check_payload(payload: &[u8], committee: &Committee) -> Verdict {
     verified.map_or(Verdict::Void, Verdict::Valid)
 }
 
-/// What the engine gets back: commits as far as vertices above the gc round are flagged by them, and those vertices.
+/// What the engine gets back: as many of the newest commits as it asks for, and the vertices above the gc round.
 fn recovered(
     committee: &Committee,
     storage: &dyn Storage,
     last_signed: Option<VertexRef>,
 ) -> Result<Recovered, RecoveryError> {
     let newest = storage.newest_commit()?;
-    let mut commits = VecDeque::new();
-    let mut gc_round = 0;
-    for index in (1..=newest).rev() {
-        let commit = stored_commit(storage, index)?;
-        if index == newest {
-            gc_round = committee.gc_round(commit.leader.round);
-        }
-        let below = commit.leader.round <= gc_round;
-        commits.push_front(commit);
-        if below {
-            break;
-        }
-    }
+    let first = (newest + 1).saturating_sub(RECOVERY_COMMITS as u64).max(1);
+    let commits = (first..=newest).map(|index| stored_commit(storage, index)).collect::<Result<Vec<_>, _>>()?;
+    let gc_round = commits.last().map_or(0, |commit| committee.gc_round(commit.leader.round));
     let vertices = storage.vertices(gc_round + 1, u64::MAX, VERTICES_MAX)?;
-    Ok(Recovered { last_signed, commits: commits.into(), vertices })
+    Ok(Recovered { last_signed, commits, vertices })
 }
 
 fn certifier(
