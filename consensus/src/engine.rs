@@ -233,17 +233,25 @@ impl Engine {
             self.fetcher.cancel(&reference);
             self.catch_up.store(vertex);
         } else {
-            self.accept_or_suspend(vertex, source, outputs);
+            // The parents of what was pushed are often on their way; those of what was fetched came and went long ago.
+            let patience_ms = if is_pushed { self.settings.fetch_delay_ms } else { 0 };
+            self.accept_or_suspend(vertex, source, patience_ms, outputs);
         }
     }
 
-    fn accept_or_suspend(&mut self, vertex: VerifiedVertex, source: Author, outputs: &mut Vec<Output>) {
+    fn accept_or_suspend(
+        &mut self,
+        vertex: VerifiedVertex,
+        source: Author,
+        patience_ms: u64,
+        outputs: &mut Vec<Output>,
+    ) {
         if self.dag.missing_parents(&vertex).is_empty() {
             self.ready.insert(vertex.reference(), vertex);
             self.accept_ready(outputs);
             return;
         }
-        let due_ms = self.now_ms + self.settings.fetch_delay_ms;
+        let due_ms = self.now_ms + patience_ms;
         for dropped in self.synchronizer.suspend(vertex, &self.dag, &mut self.fetcher, source, due_ms) {
             self.subscriptions.on_dropped(dropped.author(), dropped.round());
         }
@@ -300,7 +308,7 @@ impl Engine {
         if vertex.round() > self.dag.gc_round() {
             self.catch_up.record_vote(&vertex);
             let author = vertex.author();
-            self.accept_or_suspend(vertex, author, outputs);
+            self.accept_or_suspend(vertex, author, 0, outputs);
         }
     }
 

@@ -69,6 +69,8 @@ pub struct Node {
     next_execution_ms: u64,
 }
 
+// A few thousand live at a time: their size does not matter.
+#[allow(clippy::large_enum_variant)]
 enum Event {
     Deliver { from: usize, packet: Packet },
     Timer,
@@ -76,7 +78,7 @@ enum Event {
     Executed,
 }
 
-#[derive(Clone)]
+#[allow(clippy::large_enum_variant)]
 enum Packet {
     Push(VerifiedVertex),
     Message(Message),
@@ -89,6 +91,8 @@ pub struct Network {
     /// The digest of each commit, once any node made it: all others must agree.
     pub agreed: BTreeMap<u64, Digest>,
     pub delay_ms: (u64, u64),
+    /// How many inputs were given to all nodes.
+    pub steps: u64,
     edges: BTreeSet<(usize, usize)>,
     events: BTreeMap<(u64, u64), (usize, u64, Event)>,
     signed: BTreeMap<(Author, Round), VertexRef>,
@@ -111,6 +115,7 @@ impl Network {
             now_ms: 1_000,
             agreed: BTreeMap::new(),
             delay_ms: (5, 40),
+            steps: 0,
             edges: BTreeSet::new(),
             events: BTreeMap::new(),
             signed: BTreeMap::new(),
@@ -231,6 +236,7 @@ impl Network {
 
     /// Gives a node an input and does what comes out.
     pub fn step(&mut self, index: usize, input: Input) {
+        self.steps += 1;
         let now = self.now_of(index);
         let mut outputs = Vec::new();
         self.nodes[index].engine.as_mut().expect("the node runs").step(now, input, &mut outputs);

@@ -76,7 +76,9 @@ fn an_idle_network_is_quiet_and_wakes_within_one_message_delay() {
     network.start_all();
     network.run_for(3_000);
     let before: Vec<usize> = network.nodes.iter().map(|node| node.broadcasts.len()).collect();
+    let steps = network.steps;
     network.run_for(20_000);
+    assert!(network.steps - steps < 3_000, "{} inputs in 20 idle seconds: a timer spins", network.steps - steps);
     for (node, before) in network.nodes.iter().zip(before) {
         let vertices = node.broadcasts.len() - before;
         assert!((30..=50).contains(&vertices), "{vertices} vertices in 20 idle seconds");
