@@ -320,12 +320,16 @@ fn welcome(ready: &Ready, state: &StateDirectory, binaries: &Binaries) -> String
         text += &format!("    {node} run --home {}\n", quote(&home.display().to_string()));
     }
     let payee = &ready.accounts[1].address;
+    // Commands find the testnet by themselves only where it is by default.
+    let is_default = state::default_path().is_ok_and(|path| path == state.path());
+    let find =
+        if is_default { String::new() } else { format!(" --state {}", quote(&state.path().display().to_string())) };
     text += &format!(
         "\nIn a second terminal\n  \
          {wallet} send {payee} 0.0025FAR --from dev-1\n  \
          {wallet} balance\n  \
-         {testnet} faucet ADDRESS\n  \
-         {testnet} load --rate 1000 --seconds 10\n\n\
+         {testnet} faucet ADDRESS{find}\n  \
+         {testnet} load --rate 1000 --seconds 10{find}\n\n\
          Ctrl-C stops the testnet."
     );
     text
@@ -334,7 +338,10 @@ fn welcome(ready: &Ready, state: &StateDirectory, binaries: &Binaries) -> String
 /// A program as one types it in this directory, with the variable that moves the wallet's files.
 fn command_line(binary: &Path) -> String {
     let here = std::env::current_dir().ok();
-    let shown = here.and_then(|here| binary.strip_prefix(here).ok()).unwrap_or(binary).display().to_string();
+    let mut shown = here.and_then(|here| binary.strip_prefix(here).ok()).unwrap_or(binary).display().to_string();
+    if !shown.contains('/') {
+        shown.insert_str(0, "./"); // else the shell would look for it elsewhere
+    }
     let is_wallet = binary.file_name().is_some_and(|name| name == "farthing");
     match std::env::var("FARTHING_HOME") {
         Ok(home) if is_wallet => format!("FARTHING_HOME={} {}", quote(&home), quote(&shown)),
@@ -424,6 +431,8 @@ mod tests {
         let home = state.join("validator-1");
         assert!(text.contains(&format!("/opt/farthing-node run --home '{}'\n", home.display())), "{text}");
         assert!(text.contains(&format!("/opt/farthing send {} 0.0025FAR --from dev-1\n", ready.accounts[1].address)));
+        let find = format!("load --rate 1000 --seconds 10 --state '{}'\n", state.path().display());
+        assert!(text.contains(&find), "{text}");
         assert_eq!(text.matches("farl1").count(), accounts::DEVELOPERS + 1);
     }
 }

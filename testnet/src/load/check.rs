@@ -46,9 +46,7 @@ pub async fn wait_for_agreement(clients: &[Client]) -> anyhow::Result<(NodeStatu
         let statuses = statuses(clients).await;
         refuse_different_roots(&statuses)?;
         agreed = match (common_state(&statuses), agreed) {
-            (Some(now), Some((before, since)))
-                if now.state_root == before.state_root && now.height == before.height =>
-            {
+            (Some(now), Some((before, since))) if same_state(&now, &before) => {
                 if since.elapsed() >= REST {
                     return Ok((now, statuses.len()));
                 }
@@ -114,19 +112,23 @@ async fn statuses(clients: &[Client]) -> Vec<(String, NodeStatus)> {
 /// root of the state before it, comes after it.
 fn common_state(statuses: &[(String, NodeStatus)]) -> Option<NodeStatus> {
     let (_, first) = statuses.first()?;
-    let same = |status: &NodeStatus| status.state_root == first.state_root && status.height == first.height;
     let is_rooted = first.height <= first.state_root.height + 1;
-    (is_rooted && statuses.iter().all(|(_, status)| same(status))).then(|| first.clone())
+    (is_rooted && statuses.iter().all(|(_, status)| same_state(status, first))).then(|| first.clone())
+}
+
+/// Whether two nodes, or one at two times, are at the same block with the same state. Empty commits go on meanwhile.
+fn same_state(a: &NodeStatus, b: &NodeStatus) -> bool {
+    a.height == b.height && a.block_hash == b.block_hash && a.state_root.root == b.state_root.root
 }
 
 fn refuse_different_roots(statuses: &[(String, NodeStatus)]) -> anyhow::Result<()> {
     let mut roots = BTreeMap::new();
     for (url, status) in statuses {
-        let (other, root) = roots.entry(status.state_root.commit_index).or_insert((url, status.state_root.root));
+        let (other, root) = roots.entry(status.state_root.height).or_insert((url, status.state_root.root));
         if *root != status.state_root.root {
-            let commit = status.state_root.commit_index;
+            let height = status.state_root.height;
             bail!(
-                "{other} and {url} have different state roots at commit {commit}: {root} and {}",
+                "{other} and {url} have different state roots at height {height}: {root} and {}",
                 status.state_root.root
             );
         }
@@ -172,6 +174,6 @@ mod tests {
         assert!(refuse_different_roots(&statuses(&[(7, 6, 1), (9, 8, 2), (8, 6, 1)])).is_ok());
         let message =
             refuse_different_roots(&statuses(&[(7, 6, 1), (9, 8, 2), (7, 6, 3)])).expect_err("differ").to_string();
-        assert!(message.contains("node-0 and node-2 have different state roots at commit 6"), "{message}");
+        assert!(message.contains("node-0 and node-2 have different state roots at height 6"), "{message}");
     }
 }
