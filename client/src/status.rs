@@ -47,8 +47,6 @@ pub struct NodeStatus {
     pub mempool_transactions: u64,
     /// Their encoded bytes.
     pub mempool_bytes: u64,
-    /// The least time between two of its own vertices now, in milliseconds; none on a full node.
-    pub round_delay_ms: Option<u64>,
     /// How long it has been running, in seconds.
     pub uptime_s: u64,
     /// Whether it is fetching commits that others have.

@@ -135,6 +135,7 @@ impl Driver {
                 Effect::SetTimer { at_ms } => self.timer = self.clock.instant(at_ms),
                 Effect::Settled(settled) => {
                     self.metrics.settled(&settled, self.clock.now().wall_ms);
+                    self.metrics.progress(&self.replica);
                     for author in &settled.void_authors {
                         tracing::warn!(author, "a validator proposed a void payload");
                     }
@@ -165,9 +166,7 @@ impl Driver {
                 let _ = reply.send(self.replica.is_pending(&id));
             }
             Command::Status(reply) => {
-                let status = self.replica.status();
-                self.metrics.status(&status);
-                let _ = reply.send(status);
+                let _ = reply.send(self.replica.status());
             }
         }
         Ok(Vec::new())

@@ -21,7 +21,7 @@ pub struct Write {
     /// Its number.
     pub ticket: Ticket,
     /// What.
-    pub batch: Batch,
+    pub batch: Box<Batch>,
     /// Whether it is done only when it is durable.
     pub sync: bool,
 }

@@ -1,6 +1,6 @@
 //! The node's own figures for `/metrics`; those of the network and of the API are registered by them.
 
-use crate::replica::{ReplicaStatus, Settled};
+use crate::replica::{Replica, Settled};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -82,14 +82,15 @@ impl Metrics {
     }
 
     /// Sets the gauges.
-    pub fn status(&self, status: &ReplicaStatus) {
-        self.round.set(status.round as i64);
-        self.commit_index.set(status.commit_index as i64);
-        self.height.set(status.height as i64);
-        self.certified_height.set(status.certified_height as i64);
-        self.accounts.set(status.accounts as i64);
-        self.mempool_transactions.set(status.mempool_transactions as i64);
-        self.mempool_bytes.set(status.mempool_bytes as i64);
-        self.evidence.set(status.evidence as i64);
+    pub fn progress(&self, replica: &Replica) {
+        let progress = replica.progress();
+        self.round.set(progress.round as i64);
+        self.commit_index.set(progress.commit_index as i64);
+        self.height.set(progress.height as i64);
+        self.certified_height.set(progress.certified_height as i64);
+        self.accounts.set(progress.accounts as i64);
+        self.mempool_transactions.set(progress.mempool_transactions as i64);
+        self.mempool_bytes.set(progress.mempool_bytes as i64);
+        self.evidence.set(progress.evidence as i64);
     }
 }

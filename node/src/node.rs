@@ -67,7 +67,7 @@ async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
     })?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let api_metrics = ApiMetrics::register(&mut registry);
+    let api_metrics = ApiMetrics::register(registry.sub_registry_with_prefix("farthing"));
     let network_config = network_config(&config, &genesis, &identity, &committee);
     let (network, network_events) = Network::start(network_config, &mut registry)?;
 

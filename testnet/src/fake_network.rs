@@ -40,7 +40,6 @@ pub fn node_status(height: u64, root_height: u64, root: u8) -> NodeStatus {
         validators: 1,
         mempool_transactions: 0,
         mempool_bytes: 0,
-        round_delay_ms: None,
         uptime_s: 1,
         catching_up: false,
         ready: true,

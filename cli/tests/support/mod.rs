@@ -284,7 +284,6 @@ async fn status(State(ledger): State<Shared>) -> Json<NodeStatus> {
         validators: 4,
         mempool_transactions: 0,
         mempool_bytes: 0,
-        round_delay_ms: Some(50),
         uptime_s: 1,
         catching_up: false,
         ready: true,

@@ -46,7 +46,6 @@ pub(super) async fn status(State(state): State<Arc<ApiState>>, _: NoParameters) 
         validators: saturating_u32(validators.len()),
         mempool_transactions: status.mempool_transactions as u64,
         mempool_bytes: status.mempool_bytes as u64,
-        round_delay_ms: None,
         uptime_s: state.started.elapsed().as_secs(),
         catching_up: status.catching_up,
         ready: status.ready,

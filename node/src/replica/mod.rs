@@ -14,7 +14,7 @@ mod serve;
 mod status;
 
 pub use recovery::{RecoveryError, ReplicaSettings};
-pub use status::ReplicaStatus;
+pub use status::{Progress, ReplicaStatus};
 
 use crate::certifier::{Certified, Certifier, WrongState};
 use crate::executor::{Executed, Executor, Verdict};
@@ -81,7 +81,7 @@ pub enum Effect {
         /// The number of the write.
         ticket: Ticket,
         /// What to write.
-        batch: Batch,
+        batch: Box<Batch>,
         /// Whether it must be durable before it counts as done.
         sync: bool,
     },
@@ -303,7 +303,7 @@ impl Replica {
 
     fn persist(&mut self, batch: Batch, sync: bool, effects: &mut Vec<Effect>) {
         let ticket = self.log.barrier();
-        effects.push(Effect::Persist { ticket, batch, sync });
+        effects.push(Effect::Persist { ticket, batch: Box::new(batch), sync });
     }
 
     fn release(&mut self, held: Held, effects: &mut Vec<Effect>) {

@@ -55,11 +55,11 @@ impl Replica {
         match (from, message) {
             (_, Inbound::Subscribe { from_round }) => self.subscribe(from, from_round, effects)?,
             (_, Inbound::FetchVertices { refs }) => {
-                let answer = self.from_archive(|archive| answer_fetch_vertices(archive, &refs))?;
+                let answer = self.with_archive(|archive| answer_fetch_vertices(archive, &refs))?;
                 effects.push(Effect::Send { to: from, message: Outbound::Message(answer) });
             }
             (_, Inbound::FetchCommits { from_index }) => {
-                let answer = self.from_archive(|archive| answer_fetch_commits(archive, from_index))?;
+                let answer = self.with_archive(|archive| answer_fetch_commits(archive, from_index))?;
                 effects.push(Effect::Send { to: from, message: Outbound::Message(answer) });
             }
             (Peer::Validator(from), Inbound::Vertex(vertex)) => {
@@ -100,7 +100,7 @@ impl Replica {
         Ok(())
     }
 
-    fn from_archive<T>(&self, ask: impl FnOnce(&StoredArchive<'_>) -> T) -> Result<T, StorageError> {
+    fn with_archive<T>(&self, ask: impl FnOnce(&StoredArchive<'_>) -> T) -> Result<T, StorageError> {
         let archive = StoredArchive {
             storage: &*self.storage,
             chain: *self.committee.chain(),

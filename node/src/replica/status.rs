@@ -48,7 +48,43 @@ pub struct ReplicaStatus {
     pub evidence: u64,
 }
 
+/// The figures of a replica that are cheap to have, for the metrics.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// The round of the engine's clock.
+    pub round: Round,
+    /// The newest commit decided or applied.
+    pub commit_index: u64,
+    /// The newest block executed.
+    pub height: u64,
+    /// The highest block that a quorum attests.
+    pub certified_height: u64,
+    /// How many accounts there are.
+    pub accounts: u64,
+    /// Transactions in the mempool.
+    pub mempool_transactions: usize,
+    /// Their encoded bytes.
+    pub mempool_bytes: usize,
+    /// Equivocations seen since the start.
+    pub evidence: u64,
+}
+
 impl Replica {
+    /// How far the replica is.
+    pub fn progress(&self) -> Progress {
+        let engine = self.engine.status();
+        Progress {
+            round: engine.round,
+            commit_index: engine.last_commit,
+            height: self.newest_height(),
+            certified_height: self.certifier.certified_height(),
+            accounts: self.executor.ledger().account_count(),
+            mempool_transactions: self.mempool.len(),
+            mempool_bytes: self.mempool.bytes(),
+            evidence: self.evidence_count,
+        }
+    }
+
     /// What the replica knows of itself. The state root takes time in proportion to what changed since the last one.
     pub fn status(&mut self) -> ReplicaStatus {
         let engine = self.engine.status();
