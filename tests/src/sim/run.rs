@@ -1,0 +1,200 @@
+//! One run: faults, healing, settling, idling, and the checks at the end.
+
+use super::checker::Violation;
+use super::client::Fate;
+use super::network::NodeId;
+use super::plan::{MS_US, Plan, SECOND_US};
+use super::world::{Incident, World};
+use farthing_core::block::ResultCode;
+use farthing_core::hash::Digest;
+use farthing_node::replica::ReplicaStatus;
+
+/// How long everything may take to be settled once faults have ended. Leader timeouts may have grown to 4 s by then, and up to
+/// f leaders stay away.
+const SETTLE_US_MAX: u64 = 30 * SECOND_US;
+
+/// How often it is looked whether everything is settled.
+const POLL_US: u64 = 100 * MS_US;
+
+/// How long idling is watched.
+const IDLE_US: u64 = 5 * SECOND_US;
+
+/// Rounds of an idle second are two; some more are granted for what was under way.
+const IDLE_ROUNDS_MAX: u64 = 2 * IDLE_US / SECOND_US + 4;
+
+/// What a run without a violation shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// A hash over all that happened: the same seed gives the same.
+    pub hash: Digest,
+    /// How many things happened.
+    pub events: u64,
+    /// Commits.
+    pub commits: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Transactions in them.
+    pub transactions: u64,
+    /// Power failures.
+    pub crashes: u64,
+    /// Simulated milliseconds from the end of the faults until everything was settled.
+    pub settled_ms: u64,
+}
+
+/// Runs a plan to its end.
+///
+/// # Errors
+/// The first [`Violation`].
+pub fn run(plan: &Plan) -> Result<Report, Violation> {
+    let mut world = World::new(plan.clone());
+    world.run_until(plan.faults_until_us)?;
+    world.heal();
+    let settled_ms = world.settle()?;
+    world.idle()?;
+    world.finish()?;
+    Ok(Report {
+        seed: plan.seed,
+        hash: world.hash,
+        events: world.events,
+        commits: world.checker.commits(),
+        blocks: world.checker.blocks(),
+        transactions: world.checker.transactions(),
+        crashes: world.crashes,
+        settled_ms,
+    })
+}
+
+impl World {
+    /// Ends all faults but Byzantine ones, and switches everybody on.
+    pub fn heal(&mut self) {
+        self.has_healed = true;
+        self.network.heal();
+        for node in 0..self.nodes.len() {
+            let delay_us = self.random.range(0..=SECOND_US);
+            self.schedule(delay_us, Incident::Start(node));
+        }
+        for link in self.network.ids() {
+            let delay_us = self.network.reconnect_us();
+            self.schedule(delay_us, Incident::Connect(link));
+        }
+    }
+
+    /// Goes on until all that must be settled is, at every honest node. Returns how many milliseconds that took.
+    ///
+    /// # Errors
+    /// [`Violation::Progress`] if it takes too long.
+    pub fn settle(&mut self) -> Result<u64, Violation> {
+        let start_us = self.now_us;
+        loop {
+            let Some(obstacle) = self.obstacle() else { return Ok((self.now_us - start_us) / MS_US) };
+            if self.now_us - start_us >= SETTLE_US_MAX {
+                return Err(Violation::Progress(format!(
+                    "{} s after the faults, {obstacle}",
+                    SETTLE_US_MAX / SECOND_US
+                )));
+            }
+            self.run_until(self.now_us + POLL_US)?;
+        }
+    }
+
+    /// With nothing to do, nothing happens but slow rounds.
+    ///
+    /// # Errors
+    /// [`Violation::Progress`] if rounds are fast, or stand still.
+    pub fn idle(&mut self) -> Result<(), Violation> {
+        // What a Byzantine validator has under way may take as long as collection to be forgotten.
+        let is_watched = self.plan.byzantine.is_none();
+        self.run_until(self.now_us + SECOND_US)?;
+        let before = self.statuses();
+        self.run_until(self.now_us + IDLE_US)?;
+        for ((node, before), (_, after)) in before.into_iter().zip(self.statuses()) {
+            let rounds = after.round - before.round;
+            if rounds == 0 || (is_watched && (rounds > IDLE_ROUNDS_MAX || !after.idle)) {
+                let seconds = IDLE_US / SECOND_US;
+                let message = format!(
+                    "node {node} made {rounds} rounds in {seconds} idle seconds: {}",
+                    describe(&[(node, after)])
+                );
+                return Err(Violation::Progress(message));
+            }
+        }
+        Ok(())
+    }
+
+    /// The checks at the end.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn finish(&mut self) -> Result<(), Violation> {
+        let roots: Vec<_> = self.statuses().into_iter().map(|(node, status)| (node, status.state_root)).collect();
+        if let Some(pair) = roots.windows(2).find(|pair| pair[0].1 != pair[1].1) {
+            return Err(Violation::Agreement(format!("at the end the state roots differ: {pair:?}")));
+        }
+        for order in self.clients.orders().iter().filter(|order| order.fate == Fate::Never) {
+            let id = order.transaction.id();
+            if self.checker.acknowledged(&id).is_some() {
+                return Err(Violation::Replay(format!("{id} is in a block: {:?}", order.transaction.transaction())));
+            }
+        }
+        for id in self.honest() {
+            let node = &mut self.nodes[id];
+            self.checker.stored(id, node.disk.storage())?;
+            if let Some(replica) = &mut node.replica {
+                replica.ledger().audit();
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a client was told that this order was executed.
+    pub fn is_executed(&self, order: usize) -> bool {
+        self.checker.acknowledged(&self.clients.orders()[order].transaction.id()) == Some(ResultCode::Executed)
+    }
+
+    /// The highest round of any honest node's clock.
+    pub fn highest_round(&mut self) -> u64 {
+        self.statuses().iter().map(|(_, status)| status.round).max().unwrap_or(0)
+    }
+
+    /// Why not everything is settled.
+    fn obstacle(&mut self) -> Option<String> {
+        let unsettled = self
+            .clients
+            .orders()
+            .iter()
+            .find(|order| order.fate == Fate::Settles && !self.checker.is_acknowledged(&order.transaction.id()));
+        if let Some(order) = unsettled {
+            let id = order.transaction.id();
+            return Some(format!("{id} is not settled; {}", describe(&self.statuses())));
+        }
+        let statuses = self.statuses();
+        let honest = self.honest().count();
+        let height = self.checker.blocks();
+        let is_settled = |status: &ReplicaStatus| {
+            status.height == height && status.certified_height == height && status.mempool_transactions == 0
+        };
+        let all = statuses.len() == honest && statuses.iter().all(|(_, status)| is_settled(status));
+        (!all).then(|| format!("not all of {honest} nodes are done with block {height}: {}", describe(&statuses)))
+    }
+
+    /// What the honest nodes that run say of themselves.
+    fn statuses(&mut self) -> Vec<(NodeId, ReplicaStatus)> {
+        let honest: Vec<_> = self.honest().collect();
+        honest.into_iter().filter_map(|id| Some((id, self.nodes[id].replica.as_mut()?.status()))).collect()
+    }
+}
+
+/// What matters of some statuses, for messages.
+fn describe(statuses: &[(NodeId, ReplicaStatus)]) -> String {
+    let describe = |(node, status): &(NodeId, ReplicaStatus)| {
+        let ReplicaStatus { round, commit_index, executed_index, height, certified_height, .. } = status;
+        format!(
+            "node {node}: round {round}, commit {commit_index} (executed {executed_index}), block {height} (certified \
+             {certified_height}), {} in the mempool, connected {:?}, catching up {}, idle {}",
+            status.mempool_transactions, status.connected, status.catching_up, status.idle
+        )
+    };
+    statuses.iter().map(describe).collect::<Vec<_>>().join("; ")
+}
