@@ -35,6 +35,10 @@ const QUEUE_COMMITS_MAX: usize = 128;
 const TENTATIVE_COMMITS_MAX: usize = 1_024;
 const TENTATIVE_REFS_MAX: usize = 262_144;
 
+/// Tentative commits are given up, and another peer is asked, when nobody has vouched for any of them for so long: they may be one
+/// peer's invention, which would keep the real ones out for ever when the chain is long enough to leave nothing to ask for.
+const TENTATIVE_PATIENCE_MS: u64 = 5_000;
+
 /// Vertices at hand or being fetched ahead of their commit's turn (the first commit is fetched whole in any case).
 const WINDOW_VERTICES_MAX: usize = 256;
 
@@ -55,6 +59,8 @@ pub struct CatchUp {
     /// No request before this.
     ask_after_ms: u64,
     tentative: Vec<(Commit, Digest)>,
+    /// When the first of them came, or the last answer that certified any.
+    tentative_since_ms: u64,
     /// Certified commits right after the newest local one.
     queue: VecDeque<(Commit, Digest)>,
     /// How many commits of `queue` have had their vertices asked for.
@@ -79,6 +85,7 @@ impl CatchUp {
             pending_until_ms: None,
             ask_after_ms: 0,
             tentative: Vec::new(),
+            tentative_since_ms: 0,
             queue: VecDeque::new(),
             window: 0,
             wanted: BTreeSet::new(),
@@ -180,7 +187,8 @@ impl CatchUp {
             self.stop();
         }
         self.want_vertices(dag, suspended, fetcher, now_ms);
-        if self.pending_until_ms.is_some_and(|until_ms| now_ms >= until_ms) {
+        let gives_up_at_ms = [self.pending_until_ms, self.doubted_at_ms()];
+        if gives_up_at_ms.into_iter().flatten().any(|at_ms| now_ms >= at_ms) {
             self.give_up_on_peer();
         }
         if self.pending_until_ms.is_some() || !self.has_to_ask(last) || now_ms < self.ask_after_ms {
@@ -202,7 +210,8 @@ impl CatchUp {
     pub fn next_poll_ms(&self, last: &LastCommit, connected: &BTreeSet<Author>) -> Option<u64> {
         if self.is_active {
             let can_ask = self.has_to_ask(last) && !connected.is_empty();
-            return self.pending_until_ms.or_else(|| can_ask.then_some(self.ask_after_ms));
+            let asking = self.pending_until_ms.or_else(|| can_ask.then_some(self.ask_after_ms));
+            return [asking, self.doubted_at_ms()].into_iter().flatten().min();
         }
         (self.voted_commit() > last.index).then_some(self.committed_at_ms + self.stall_ms)
     }
@@ -222,8 +231,12 @@ impl CatchUp {
         }
         self.pending_until_ms = None;
         let (tip_before, queued_before) = (self.tip(last).0, self.queue.len());
+        let is_first = self.tentative.is_empty();
         if self.extend_tentative(commits, last) {
             self.certify(votes);
+        }
+        if is_first || self.queue.len() > queued_before {
+            self.tentative_since_ms = now_ms;
         }
         let is_useful = self.tip(last).0 > tip_before || self.queue.len() > queued_before;
         let refs: usize = self.tentative.iter().map(|(commit, _)| commit.vertices.len()).sum();
@@ -255,6 +268,12 @@ impl CatchUp {
     fn give_up_on_peer(&mut self) {
         self.pending_until_ms = None;
         self.tentative.clear();
+    }
+
+    /// When tentative commits with nothing certified ahead of them are given up.
+    fn doubted_at_ms(&self) -> Option<u64> {
+        let is_waiting = self.queue.is_empty() && !self.tentative.is_empty();
+        is_waiting.then_some(self.tentative_since_ms + TENTATIVE_PATIENCE_MS)
     }
 
     /// Index and digest of the last commit that is known to chain.

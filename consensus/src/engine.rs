@@ -180,11 +180,12 @@ impl Engine {
         }
     }
 
-    /// Signed headers of accepted vertices above the last committed leader: votes for the newest commits, for
-    /// [`crate::archive::Archive::recent_votes`].
+    /// Signed headers of accepted vertices of others above the last committed leader: votes for the newest commits, for
+    /// [`crate::archive::Archive::recent_votes`]. Own ones may not be durable yet, and leave by `Broadcast` only.
     pub fn recent_votes(&self) -> Vec<SignedHeader> {
         let from_round = self.linearizer.last().leader_round + 1;
-        self.dag.vertices_from(from_round).map(|vertex| vertex.signed_header().clone()).collect()
+        let vertices = self.dag.vertices_from(from_round).filter(|vertex| Some(vertex.author()) != self.own_author());
+        vertices.map(|vertex| vertex.signed_header().clone()).collect()
     }
 
     fn on_connected(&mut self, peer: Author) {

@@ -65,6 +65,9 @@
 //! - Of the rounds that the clock passed unproposed (§4) all are proposed, lowest first, while the last proposal is at most three
 //!   rounds below; a validator that is further behind goes on at the clock's round.
 //! - The minimum round delay is a constant, not adaptive.
+//! - Condition 2 of §4 does not ask for the own vertex of the round before, which may have been passed over for good.
+//! - The parents of fetched vertices are fetched at once, not after 50 ms (§9): their copies are not on the way.
+//! - Equivocators (§3) are known from what a restart accepts again and from new evidence, not from evidence stored before it.
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic)]
 

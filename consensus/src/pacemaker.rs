@@ -20,8 +20,9 @@ const STALLED_ROUND_DELAY_MS: u64 = 1_000;
 /// Rounds that the clock passed unproposed are still proposed if the last proposal is at most this far below.
 const SKIPPED_ROUNDS_MAX: u64 = 3;
 
-/// The leader timeout doubles after so many rounds in a row without a commit, and halves after so many with one.
-const TIMEOUT_STREAK_ROUNDS: u32 = 16;
+/// The leader timeout doubles after so many rounds in a row without a commit, and halves after so many with one. The latter need
+/// not be in a row: a silent leader leaves its rounds without a commit for ever.
+const TIMEOUT_ADAPT_ROUNDS: u32 = 16;
 
 /// The first round whose leader slot two rounds below can be voted for.
 const FIRST_GATED_ROUND: Round = 3;
@@ -36,10 +37,12 @@ pub struct Pacemaker {
     last_proposed: Round,
     proposed_at_ms: Option<u64>,
     timeout_ms: u64,
-    /// Whether a commit came since the clock entered its round, and how many rounds in a row it was so or not so.
+    /// Whether a commit came since the clock entered its round.
     committed_in_round: bool,
-    streak_commits: bool,
-    streak_rounds: u32,
+    /// Rounds with a commit since the timeout last changed.
+    rounds_with_commit: u32,
+    /// Rounds since the last one with a commit, or since the timeout last doubled.
+    rounds_without_commit: u32,
 }
 
 /// What the rest of the engine knows that bears on proposing.
@@ -90,8 +93,8 @@ impl Pacemaker {
             last_proposed,
             proposed_at_ms: None,
             committed_in_round: false,
-            streak_commits: false,
-            streak_rounds: 0,
+            rounds_with_commit: 0,
+            rounds_without_commit: 0,
         }
     }
 
@@ -216,15 +219,18 @@ impl Pacemaker {
     }
 
     fn adapt_timeout(&mut self) {
-        let committed = std::mem::take(&mut self.committed_in_round);
-        self.streak_rounds = if committed == self.streak_commits { self.streak_rounds + 1 } else { 1 };
-        self.streak_commits = committed;
-        if self.streak_rounds == TIMEOUT_STREAK_ROUNDS {
-            self.streak_rounds = 0;
-            self.timeout_ms = match committed {
-                true => (self.timeout_ms / 2).max(self.settings.leader_timeout_ms),
-                false => (self.timeout_ms * 2).min(self.settings.leader_timeout_max_ms),
-            };
+        if std::mem::take(&mut self.committed_in_round) {
+            self.rounds_without_commit = 0;
+            self.rounds_with_commit += 1;
+        } else {
+            self.rounds_without_commit += 1;
+        }
+        if self.rounds_without_commit == TIMEOUT_ADAPT_ROUNDS {
+            (self.rounds_with_commit, self.rounds_without_commit) = (0, 0);
+            self.timeout_ms = (self.timeout_ms * 2).min(self.settings.leader_timeout_max_ms);
+        } else if self.rounds_with_commit == TIMEOUT_ADAPT_ROUNDS {
+            self.rounds_with_commit = 0;
+            self.timeout_ms = (self.timeout_ms / 2).max(self.settings.leader_timeout_ms);
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 use crate::network::{Network, NetworkEvent};
 use crate::replica::log::Ticket;
 use crate::replica::{Admission, Effect, Event, Replica, Stop};
-use crate::storage::{Storage, StorageError, TransactionPosition};
+use crate::storage::{IndexedTransaction, Storage, StorageError};
 use crate::verifier::Verifier;
 use crate::waiters::{Settlement, Waiters};
 use farthing_consensus::engine::Now;
@@ -215,19 +215,12 @@ impl Driver {
         wait: Wait,
         reply: oneshot::Sender<Settlement>,
     ) -> Result<(), StorageError> {
-        let Some(position) = self.storage.transaction(&id)? else { return Ok(()) };
-        let TransactionPosition { height, position: place } = position;
-        // Without the block's body the code is not known any more; the client is told "pending", and asks by id.
-        let Some(block) = self.storage.block(height)? else { return Ok(()) };
-        let Some(entry) = block.entries.get(place as usize) else { return Ok(()) };
+        let Some(IndexedTransaction { position, code }) = self.storage.transaction(&id)? else { return Ok(()) };
+        let height = position.height;
+        let Some(header) = self.storage.header(height)? else { return Ok(()) };
         let certified = height <= self.replica.certified_height();
-        let settlement = Settlement::InBlock {
-            position,
-            code: entry.code,
-            block_hash: block.header.hash(),
-            header: Arc::new(block.header),
-            certified,
-        };
+        let block_hash = header.hash();
+        let settlement = Settlement::InBlock { position, code, header: Arc::new(header), block_hash, certified };
         if wait == Wait::Certified && !certified {
             self.waiters.wait_certified(height, settlement, reply);
         } else {

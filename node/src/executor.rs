@@ -142,7 +142,7 @@ pub fn run(ledger: &mut Ledger, commit: &Commit, digest: Digest, verdicts: Vec<(
     let (mut transactions, mut places) = (Vec::new(), Vec::new());
     let mut void_authors = Vec::new();
     for (vertex, verdict) in verdicts {
-        let payload = payloads.len() as u16;
+        let payload = u16::try_from(payloads.len()).expect("a commit has fewer vertices");
         payloads.push(PayloadRecord { vertex, void: matches!(verdict, Verdict::Void) });
         match verdict {
             Verdict::Valid(verified) => {

@@ -59,7 +59,7 @@ struct Entry {
 
 #[derive(Debug, Default)]
 struct Sender {
-    /// What is not proposed yet, in order of arrival. May name transactions that have left since.
+    /// What is not proposed yet, in order of arrival.
     queue: VecDeque<TransactionId>,
     /// All of the sender's transactions in the mempool, proposed ones too.
     count: usize,
@@ -115,19 +115,16 @@ impl Mempool {
     ) -> Proposal<E> {
         let mut proposal = Proposal { payload: Bytes::new(), transactions: Vec::new(), refused: Vec::new() };
         let (mut encoded, mut bytes) = (Vec::new(), 0);
-        // Every turn removes one queued name, of which there are finitely many, or ends the loop.
+        // Every turn takes a transaction from a queue or a sender out of the line, both finitely many, or ends the loop.
         while let Some(address) = self.turns.pop_front() {
             let sender = self.senders.get_mut(&address).expect("a sender with a turn");
             sender.in_turn = false;
-            let Some(id) = sender.queue.pop_front() else { continue };
-            let Some(entry) = self.entries.get_mut(&id) else {
+            let Some(id) = sender.queue.pop_front() else {
+                // All of it left before its turn came.
                 self.give_turn(address);
                 continue;
             };
-            if entry.proposed {
-                self.give_turn(address);
-                continue;
-            }
+            let entry = self.entries.get_mut(&id).expect("what leaves the mempool leaves the queue");
             if let Err(error) = admit(&entry.transaction) {
                 proposal.refused.push((id, error));
                 self.remove(&id);
@@ -173,10 +170,12 @@ impl Mempool {
         let transaction = entry.transaction.transaction();
         self.bytes -= entry.encoded.len();
         self.expiry.remove(&(transaction.valid_until_ms, *id));
+        let sender = self.senders.get_mut(&transaction.sender).expect("a sender of an entry");
         if !entry.proposed {
             self.waiting -= 1;
+            // At most as many as one sender may have here. Left in, they would add up while other validators execute them.
+            sender.queue.retain(|queued| queued != id);
         }
-        let sender = self.senders.get_mut(&transaction.sender).expect("a sender of an entry");
         sender.count -= 1;
         if sender.count == 0 && !sender.in_turn {
             self.senders.remove(&transaction.sender);

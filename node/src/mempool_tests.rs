@@ -91,6 +91,20 @@ fn what_leaves_before_its_turn_is_passed_over() {
 }
 
 #[test]
+fn what_others_execute_leaves_nothing_behind() {
+    let mut mempool = mempool(100, 100);
+    for nonce in 1..=50 {
+        mempool.insert(transfer(1, nonce)).expect("room");
+        mempool.remove(&transfer(1, nonce).id());
+    }
+    assert_eq!(mempool.senders.values().map(|sender| sender.queue.len()).sum::<usize>(), 0);
+    assert_eq!(mempool.turns.len(), 1, "a sender stands in the line once");
+    mempool.insert(transfer(2, 1)).expect("room");
+    assert_eq!(take(&mut mempool, 10_000), [(2, 1)]);
+    assert_eq!((mempool.senders.len(), mempool.turns.len()), (1, 0));
+}
+
+#[test]
 fn transactions_expire_when_their_time_is_past() {
     let mut mempool = mempool(100, 100);
     mempool.insert(transfer_until(1, 1, START_MS + 10)).expect("room");

@@ -11,6 +11,9 @@ use tokio::sync::oneshot;
 /// Waiting clients at most; further ones are told at once that their transaction is pending.
 const WAITERS_MAX: usize = 200_000;
 
+/// If there is no room, one in so many looks for waiters that gave up: looking at all of them takes milliseconds.
+const CLEAN_EVERY: usize = 1_000;
+
 /// What became of a transaction.
 #[derive(Clone, Debug)]
 pub enum Settlement {
@@ -39,6 +42,8 @@ pub struct Waiters {
     /// By the height that must be certified.
     by_height: BTreeMap<u64, Vec<(oneshot::Sender<Settlement>, Settlement)>>,
     count: usize,
+    /// Those that found no room, modulo [`CLEAN_EVERY`].
+    without_room: usize,
 }
 
 struct Waiter {
@@ -120,7 +125,10 @@ impl Waiters {
     }
 
     fn has_room(&mut self) -> bool {
-        if self.count >= WAITERS_MAX {
+        if self.count < WAITERS_MAX {
+            return true;
+        }
+        if self.without_room == 0 {
             self.by_id.retain(|_, waiters| {
                 waiters.retain(|waiter| !waiter.reply.is_closed());
                 !waiters.is_empty()
@@ -129,6 +137,7 @@ impl Waiters {
             self.count =
                 self.by_id.values().map(Vec::len).sum::<usize>() + self.by_height.values().map(Vec::len).sum::<usize>();
         }
+        self.without_room = (self.without_room + 1) % CLEAN_EVERY;
         self.count < WAITERS_MAX
     }
 }

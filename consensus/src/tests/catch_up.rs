@@ -225,6 +225,22 @@ fn an_endless_chain_without_votes_is_given_up() {
 }
 
 #[test]
+fn a_chain_without_votes_that_leaves_nothing_to_ask_for_is_given_up() {
+    let mut parts = Parts::new();
+    let (fake, real) = (parts.chain(110, "fake"), parts.chain(110, "real"));
+    parts.fall_behind(&real[109]);
+    for (from_index, range) in [(1, 0..64), (65, 64..110)] {
+        assert_eq!(parts.poll(0), Some((0, from_index)));
+        parts.answer(0, &fake[range], &[], 0);
+    }
+    assert_eq!(parts.poll(4_999), None);
+    assert_eq!(parts.catch_up.next_poll_ms(&parts.last, &parts.connected), Some(5_000));
+    assert_eq!(parts.poll(5_000), Some((1, 1)));
+    parts.answer(1, &real[..64], &parts.votes(&real[63], &[1, 2]), 5_010);
+    assert!(parts.catch_up.has_certified());
+}
+
+#[test]
 fn after_a_short_lag_a_useless_answer_ends_it() {
     let mut parts = Parts::new();
     let chain = parts.chain(5, "a");

@@ -6,7 +6,7 @@ use super::extract::{NoParameters, Segment};
 use super::problem::ApiError;
 use super::submit::{executed_state, rejected_detail};
 use super::view::NodeView;
-use crate::storage::TransactionPosition;
+use crate::storage::{IndexedTransaction, TransactionPosition};
 use axum::Json;
 use axum::extract::State;
 use farthing_client::{
@@ -29,7 +29,6 @@ use std::sync::Arc;
     responses(
         (status = 200, description = "Its status, `unknown` too.", body = TransactionStatus),
         (status = 400, description = "`invalid_parameter`: not an id.", body = Problem, content_type = "application/problem+json"),
-        (status = 410, description = "`pruned`: it is in a block whose body this node no longer has.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "`unavailable`.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -74,7 +73,7 @@ pub(super) async fn receipt(
     _: NoParameters,
 ) -> Result<Json<Receipt>, ApiError> {
     let id = segment.transaction_id()?;
-    let Some(position) = state.blocking(move |node| Ok(node.storage().transaction(&id)?)).await? else {
+    let Some(indexed) = state.blocking(move |node| Ok(node.storage().transaction(&id)?)).await? else {
         return Err(match state.node.is_pending(id).await? {
             true => {
                 ApiError::new(ProblemCode::NotCertifiedYet, "the transaction is in no block yet: ask again shortly")
@@ -82,7 +81,7 @@ pub(super) async fn receipt(
             false => ApiError::new(ProblemCode::NoSuchTransaction, format!("this node knows no transaction {id}")),
         });
     };
-    state.blocking(move |node| read_receipt(node, position)).await.map(Json)
+    state.blocking(move |node| read_receipt(node, indexed.position)).await.map(Json)
 }
 
 /// Where a transaction stands, as the API says it.
@@ -102,21 +101,19 @@ async fn stored_status(state: &ApiState, id: TransactionId) -> Result<Option<Tra
 }
 
 fn read_status(node: &dyn NodeView, id: TransactionId) -> Result<Option<TransactionStatus>, ApiError> {
-    let Some(position) = node.storage().transaction(&id)? else {
+    let Some(IndexedTransaction { position, code }) = node.storage().transaction(&id)? else {
         return Ok(None);
     };
-    let block = node.storage().block(position.height)?.ok_or_else(|| pruned(position))?;
-    let entry = block.entries.get(position.position as usize).filter(|entry| entry.id == id);
-    let entry = entry.expect("the index of transactions points at their entries");
+    let header = node.storage().header(position.height)?.expect("the index of transactions points into blocks");
     let transaction = node.transaction(position)?;
     let prefix = node.info().genesis.prefix();
     Ok(Some(TransactionStatus {
-        code: Some(entry.code),
-        detail: rejected_detail(entry.code).map(Into::into),
-        block: Some(block_position(&block.header, block.header.hash(), position.position)),
+        code: Some(code),
+        detail: rejected_detail(code).map(Into::into),
+        block: Some(block_position(&header, header.hash(), position.position)),
         certified: is_certified(node.storage(), position.height)?,
         transaction: transaction.map(|signed| SignedTransactionJson::new(&signed, prefix)),
-        ..TransactionStatus::new(id, executed_state(entry.code))
+        ..TransactionStatus::new(id, executed_state(code))
     }))
 }
 

@@ -179,7 +179,13 @@ pub struct Replica {
     being_written: HashSet<TransactionId>,
     /// What the engine was told about the mempool.
     told_waiting: bool,
+    /// The last own vertex that is known to be durable. Nothing of a later one may leave, though storage may show it already.
+    last_broadcast: Option<VertexRef>,
+    /// All blocks up to this height are certified, by certificates that are written.
+    certified_height: u64,
     evidence_count: u64,
+    /// The state root computed last, and after which commit.
+    state_root: Option<(u64, Digest)>,
 }
 
 /// An output that waits for writes.
@@ -245,9 +251,9 @@ impl Replica {
         self.own.is_some() && self.is_ready()
     }
 
-    /// The highest block that a quorum attests.
+    /// The highest block with a quorum's attestations that can be read from storage.
     pub fn certified_height(&self) -> u64 {
-        self.certifier.certified_height()
+        self.certified_height
     }
 
     /// Works until nothing is left to do before the next event.
@@ -309,6 +315,7 @@ impl Replica {
     fn release(&mut self, held: Held, effects: &mut Vec<Effect>) {
         match held {
             Held::Broadcast(vertex) => {
+                self.last_broadcast = Some(vertex.reference());
                 for peer in &self.subscribers {
                     effects.push(Effect::Send { to: *peer, message: Outbound::Vertex(vertex.clone()) });
                 }
@@ -328,7 +335,10 @@ impl Replica {
                 }
                 effects.push(Effect::Settled(settled));
             }
-            Held::CertifiedUpTo(height) => effects.push(Effect::CertifiedUpTo(height)),
+            Held::CertifiedUpTo(height) => {
+                self.certified_height = height;
+                effects.push(Effect::CertifiedUpTo(height));
+            }
         }
     }
 
@@ -375,12 +385,21 @@ impl Replica {
         self.log.push(Held::CertifiedUpTo(self.certifier.certified_height()));
     }
 
-    /// Own vertices that nobody committed: what they carried is proposed again.
+    /// Own vertices that nobody committed: what they carried is proposed again, also if it was admitted before a restart.
     fn uncommitted(&mut self, vertices: &[VerifiedVertex]) {
+        let ledger = self.executor.ledger();
         for vertex in vertices {
             let transactions = crate::payload::decode(vertex.payload()).expect("an own payload decodes");
-            let chain = self.committee.chain();
-            self.mempool.propose_again(transactions.iter().map(|signed| signed.transaction.id(chain)));
+            for signed in transactions {
+                let transaction = VerifiedTransaction::from_own_storage(signed, self.committee.chain());
+                let id = transaction.id();
+                if self.mempool.contains(&id) {
+                    self.mempool.propose_again([id]);
+                } else if ledger.check(transaction.transaction(), ledger.timestamp_ms()).is_ok() {
+                    // Nobody waits for it here any more. If there is no room, it is as if the restart had lost it.
+                    let _ = self.mempool.insert(transaction);
+                }
+            }
         }
     }
 

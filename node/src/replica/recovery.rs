@@ -45,6 +45,9 @@ pub enum RecoveryError {
     /// Something that must be there is not.
     #[error("the database is damaged: {0} is missing")]
     Missing(String),
+    /// More vertices than any committee makes between two commits.
+    #[error("the database is damaged: it has more than {VERTICES_MAX} vertices above round {0}")]
+    TooManyVertices(u64),
     /// Executing a stored commit again gave another block.
     #[error(
         "executing commit {commit_index} again gave a block {now} where {stored} is stored: this program or its database is \
@@ -107,6 +110,7 @@ impl Replica {
         replay(&mut ledger, &committee, &*storage)?;
         let recovered = recovered(&committee, &*storage, last_signed)?;
         let certifier = certifier(genesis, &*storage, &ledger, &recovered.vertices)?;
+        let certified_height = certifier.certified_height();
         let own_vertices =
             own.iter().flat_map(|own| recovered.vertices.iter().filter(move |vertex| vertex.author() == own.author));
         let attested = own_vertices
@@ -134,7 +138,10 @@ impl Replica {
             proposal: None,
             being_written: HashSet::new(),
             told_waiting: false,
+            last_broadcast: last_signed,
+            certified_height,
             evidence_count: 0,
+            state_root: None,
         };
         outputs.retain(|output| !matches!(output, Output::Accepted(vertex) if executed.contains(&vertex.reference())));
         replica.tell_executed(attested)?;
@@ -143,11 +150,12 @@ impl Replica {
         Ok(replica)
     }
 
-    /// Tells the engine which blocks stand, and attests those that no own vertex is known to attest.
+    /// Tells the engine which blocks are not certified yet, and attests those that no own vertex is known to attest. Of certified
+    /// ones it hears nothing: their attestations may be collected, and it would wait for them instead of idling.
     fn tell_executed(&mut self, attested: Option<u64>) -> Result<(), RecoveryError> {
         let newest = self.executor.ledger().newest().height;
-        let first = attested.unwrap_or(0).max(newest.saturating_sub(ATTEST_AGAIN_MAX)) + 1;
-        for height in first.min(newest).max(1)..=newest {
+        let first = self.certified_height.max(newest.saturating_sub(ATTEST_AGAIN_MAX)) + 1;
+        for height in first..=newest {
             let header = stored_header(&*self.storage, height)?;
             let hash = header.hash();
             let again = attested.is_none_or(|attested| height > attested);
@@ -160,7 +168,8 @@ impl Replica {
             self.inputs.push_back(Input::Executed { index: header.commit_index, block, attestation });
         }
         let index = self.executor.ledger().commit_index();
-        if index > self.executor.ledger().newest().commit_index {
+        let told = self.executor.ledger().newest().commit_index;
+        if index > told || (first > newest && index > 0) {
             self.inputs.push_back(Input::Executed { index, block: None, attestation: None });
         }
         Ok(())
@@ -172,20 +181,23 @@ fn replay(ledger: &mut Ledger, committee: &Committee, storage: &dyn Storage) -> 
     let newest = storage.newest_commit()?;
     for index in ledger.commit_index() + 1..=newest {
         let commit = stored_commit(storage, index)?;
-        let stored = storage.block(ledger.newest().height + 1)?.filter(|block| block.header.commit_index == index);
-        let verdicts = verdicts(&commit, stored.as_ref(), committee, storage)?;
+        // The next stored block is this commit's or a later one's.
+        let next = storage.block(ledger.newest().height + 1)?;
+        let stored = next.as_ref().filter(|block| block.header.commit_index == index);
+        let verdicts = verdicts(&commit, stored, committee, storage)?;
         let executed = executor::run(ledger, &commit, commit.digest(committee.chain()), verdicts);
         let computed = executed.block.as_ref().map(|block| &block.record.header);
-        if let Some(stored) = &stored
-            && computed != Some(&stored.header)
+        if let Some(next) = &next
+            && (stored.is_some() || computed.is_some())
+            && computed != Some(&next.header)
         {
             return Err(RecoveryError::Diverged {
                 commit_index: index,
-                stored: stored.header.hash().to_string(),
+                stored: next.header.hash().to_string(),
                 now: computed.map_or("none".into(), |header| header.hash().to_string()),
             });
         }
-        let block = executed.block.filter(|_| stored.is_none()).map(|block| (block.record, block.history));
+        let block = executed.block.filter(|_| next.is_none()).map(|block| (block.record, block.history));
         if block.is_some() || executed.flush.is_some() {
             storage.apply(&Batch { block, flush: executed.flush, ..Batch::default() }, false)?;
         }
@@ -239,7 +251,10 @@ fn recovered(
     let first = (newest + 1).saturating_sub(RECOVERY_COMMITS as u64).max(1);
     let commits = (first..=newest).map(|index| stored_commit(storage, index)).collect::<Result<Vec<_>, _>>()?;
     let gc_round = commits.last().map_or(0, |commit| committee.gc_round(commit.leader.round));
-    let vertices = storage.vertices(gc_round + 1, u64::MAX, VERTICES_MAX)?;
+    let vertices = storage.vertices(gc_round + 1, u64::MAX, VERTICES_MAX + 1)?;
+    if vertices.len() > VERTICES_MAX {
+        return Err(RecoveryError::TooManyVertices(gc_round));
+    }
     Ok(Recovered { last_signed, commits, vertices })
 }
 

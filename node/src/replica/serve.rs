@@ -17,9 +17,6 @@ const BACKLOG_ROUNDS: u64 = 120;
 /// queue holds.
 const BACKLOG_BYTES: usize = 6 * 1024 * 1024;
 
-/// The most vertices read for one backlog: the rounds' vertices of all authors are stored side by side.
-const BACKLOG_VERTICES: usize = (BACKLOG_ROUNDS as usize + 1) * farthing_core::genesis::VALIDATORS_MAX;
-
 impl Replica {
     pub(super) fn connected(&mut self, peer: Peer) {
         match peer {
@@ -55,11 +52,12 @@ impl Replica {
         match (from, message) {
             (_, Inbound::Subscribe { from_round }) => self.subscribe(from, from_round, effects)?,
             (_, Inbound::FetchVertices { refs }) => {
-                let answer = self.with_archive(|archive| answer_fetch_vertices(archive, &refs))?;
+                let answer = self.with_archive(Vec::new(), |archive| answer_fetch_vertices(archive, &refs))?;
                 effects.push(Effect::Send { to: from, message: Outbound::Message(answer) });
             }
             (_, Inbound::FetchCommits { from_index }) => {
-                let answer = self.with_archive(|archive| answer_fetch_commits(archive, from_index))?;
+                let votes = self.engine.recent_votes();
+                let answer = self.with_archive(votes, |archive| answer_fetch_commits(archive, from_index))?;
                 effects.push(Effect::Send { to: from, message: Outbound::Message(answer) });
             }
             (Peer::Validator(from), Inbound::Vertex(vertex)) => {
@@ -78,33 +76,41 @@ impl Replica {
         Ok(())
     }
 
-    /// Sends the stored own vertices from a round on, and each new one from now on. One that is just being written may be sent
-    /// twice, which is harmless; none is left out, since it is broadcast only after it was written.
+    /// Sends the own vertices broadcast so far from a round on, and each new one from now on. One that is just being written is
+    /// not among them, even if storage shows it already: it may not be durable yet. It is broadcast once it is.
     fn subscribe(&mut self, peer: Peer, from_round: Round, effects: &mut Vec<Effect>) -> Result<(), StorageError> {
-        let Some(own) = &self.own else { return Ok(()) };
-        let newest = self.storage.signing_state()?.flatten().map_or(0, |signed| signed.round);
-        let from_round = from_round.max(newest.saturating_sub(BACKLOG_ROUNDS)).max(1);
-        if from_round <= newest {
-            let mut backlog = self.storage.vertices(from_round, newest, BACKLOG_VERTICES)?;
-            backlog.retain(|vertex| vertex.author() == own.author);
-            let mut bytes = 0;
-            let fits = backlog.iter().rev().take_while(|vertex| {
-                bytes += vertex.payload().len();
-                bytes <= BACKLOG_BYTES
-            });
-            let left_out = backlog.len() - fits.count();
-            let send = |vertex| Effect::Send { to: peer, message: Outbound::Vertex(vertex) };
-            effects.extend(backlog.into_iter().skip(left_out).map(send));
+        if self.own.is_none() {
+            return Ok(());
         }
+        let newest = self.last_broadcast.map_or(0, |vertex| vertex.round);
+        let from_round = from_round.max(newest.saturating_sub(BACKLOG_ROUNDS)).max(1);
+        let (mut backlog, mut bytes) = (Vec::new(), 0);
+        let mut next = self.last_broadcast;
+        // The first parent of a vertex is its author's vertex before it, of a lower round: nobody else's is read.
+        while let Some(reference) = next.filter(|reference| reference.round >= from_round) {
+            let Some(vertex) = self.storage.vertex(&reference)? else { break };
+            bytes += vertex.payload().len();
+            if bytes > BACKLOG_BYTES {
+                break;
+            }
+            next = vertex.header().parents.first().copied();
+            backlog.push(vertex);
+        }
+        let send = |vertex| Effect::Send { to: peer, message: Outbound::Vertex(vertex) };
+        effects.extend(backlog.into_iter().rev().map(send));
         self.subscribers.insert(peer);
         Ok(())
     }
 
-    fn with_archive<T>(&self, ask: impl FnOnce(&StoredArchive<'_>) -> T) -> Result<T, StorageError> {
+    fn with_archive<T>(
+        &self,
+        recent_votes: Vec<SignedHeader>,
+        ask: impl FnOnce(&StoredArchive<'_>) -> T,
+    ) -> Result<T, StorageError> {
         let archive = StoredArchive {
             storage: &*self.storage,
             chain: *self.committee.chain(),
-            recent_votes: self.engine.recent_votes(),
+            recent_votes,
             failure: RefCell::new(None),
         };
         let answer = ask(&archive);

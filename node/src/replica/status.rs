@@ -77,7 +77,7 @@ impl Replica {
             round: engine.round,
             commit_index: engine.last_commit,
             height: self.newest_height(),
-            certified_height: self.certifier.certified_height(),
+            certified_height: self.certified_height(),
             accounts: self.executor.ledger().account_count(),
             mempool_transactions: self.mempool.len(),
             mempool_bytes: self.mempool.bytes(),
@@ -87,6 +87,7 @@ impl Replica {
 
     /// What the replica knows of itself. The state root takes time in proportion to what changed since the last one.
     pub fn status(&mut self) -> ReplicaStatus {
+        let state_root = self.state_root();
         let engine = self.engine.status();
         let ledger = self.executor.ledger();
         ReplicaStatus {
@@ -96,9 +97,9 @@ impl Replica {
             executed_index: ledger.commit_index(),
             height: ledger.newest().height,
             block_hash: ledger.newest_hash(),
-            state_root: ledger.state_root(),
+            state_root,
             timestamp_ms: ledger.timestamp_ms(),
-            certified_height: self.certifier.certified_height(),
+            certified_height: self.certified_height(),
             accounts: ledger.account_count(),
             mempool_transactions: self.mempool.len(),
             mempool_bytes: self.mempool.bytes(),
@@ -109,6 +110,19 @@ impl Replica {
             ready: self.is_ready(),
             is_validator: self.own.is_some(),
             evidence: self.evidence_count,
+        }
+    }
+
+    /// The state root, computed once a commit however often it is asked for.
+    fn state_root(&mut self) -> Digest {
+        let ledger = self.executor.ledger();
+        match self.state_root {
+            Some((commit_index, root)) if commit_index == ledger.commit_index() => root,
+            _ => {
+                let root = ledger.state_root();
+                self.state_root = Some((ledger.commit_index(), root));
+                root
+            }
         }
     }
 

@@ -5,8 +5,8 @@
 
 use super::retention::Floors;
 use super::{
-    Batch, BlockRecord, EVIDENCE_PER_AUTHOR_MAX, HistoryCursor, HistoryRecord, Retention, Storage, StorageError,
-    TransactionPosition, assert_batch_follows,
+    Batch, BlockRecord, EVIDENCE_PER_AUTHOR_MAX, HistoryCursor, HistoryRecord, IndexedTransaction, Retention, Storage,
+    StorageError, TransactionPosition, assert_batch_follows,
 };
 use farthing_consensus::commit::Commit;
 use farthing_consensus::vertex::{Author, Round, VerifiedVertex, VertexRef};
@@ -40,7 +40,7 @@ struct Tables {
     blocks: BTreeMap<u64, BlockRecord>,
     headers: BTreeMap<u64, BlockHeader>,
     certificates: BTreeMap<u64, Vec<CertificateAttestation>>,
-    transactions: BTreeMap<TransactionId, TransactionPosition>,
+    transactions: BTreeMap<TransactionId, IndexedTransaction>,
     history: BTreeMap<(Address, HistoryCursor), HistoryRecord>,
     evidence: BTreeMap<(Author, Round), Vec<u8>>,
     slots: BTreeMap<u32, Vec<u8>>,
@@ -141,7 +141,7 @@ impl Storage for MemoryStorage {
         self.read(|tables| tables.certificates.get(&height).cloned())
     }
 
-    fn transaction(&self, id: &TransactionId) -> Result<Option<TransactionPosition>, StorageError> {
+    fn transaction(&self, id: &TransactionId) -> Result<Option<IndexedTransaction>, StorageError> {
         self.read(|tables| tables.transactions.get(id).copied())
     }
 
@@ -224,7 +224,8 @@ impl Tables {
         self.headers.insert(height, block.header.clone());
         self.blocks.insert(height, block.clone());
         for (position, entry) in (0..).zip(&block.entries) {
-            self.transactions.insert(entry.id, TransactionPosition { height, position });
+            let position = TransactionPosition { height, position };
+            self.transactions.insert(entry.id, IndexedTransaction { position, code: entry.code });
         }
         for line in history {
             self.history.insert((line.account, line.cursor()), line.clone());
@@ -239,7 +240,7 @@ impl Tables {
             self.blocks.values().flat_map(|block| &block.payloads).map(|payload| payload.vertex).collect();
         self.commits.retain(|index, _| *index >= floors.commits || kept_commits.contains(index));
         self.vertices.retain(|vertex, _| vertex.round >= floors.rounds || kept_payloads.contains(vertex));
-        self.transactions.retain(|_, position| position.height >= floors.transactions);
+        self.transactions.retain(|_, indexed| indexed.position.height >= floors.transactions);
     }
 }
 

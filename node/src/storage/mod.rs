@@ -72,6 +72,15 @@ pub struct TransactionPosition {
     pub position: u32,
 }
 
+/// What the index of ids says of a transaction. It outlives the block's body, so it says what became of the transaction too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct IndexedTransaction {
+    /// Where it stands. Comes first: pruning reads the height off the stored bytes.
+    pub position: TransactionPosition,
+    /// What became of it there.
+    pub code: ResultCode,
+}
+
 /// Which way money went, seen from the account whose history it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Direction {
@@ -222,8 +231,8 @@ pub trait Storage: Send + Sync + 'static {
     /// The attestations stored for the block at this height.
     fn certificate(&self, height: u64) -> Result<Option<Vec<CertificateAttestation>>, StorageError>;
 
-    /// Where a transaction stands.
-    fn transaction(&self, id: &TransactionId) -> Result<Option<TransactionPosition>, StorageError>;
+    /// Where a transaction stands, and what became of it.
+    fn transaction(&self, id: &TransactionId) -> Result<Option<IndexedTransaction>, StorageError>;
 
     /// An account's history, newest first, strictly before `before` if given, at most `limit` lines.
     fn history(

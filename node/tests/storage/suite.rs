@@ -1,9 +1,10 @@
 //! What both kinds of storage do alike.
 
 use crate::fixtures::*;
+use farthing_core::block::ResultCode;
 use farthing_core::certificate::CertificateAttestation;
 use farthing_core::keys::Signature;
-use farthing_node::storage::{Batch, EVIDENCE_PER_AUTHOR_MAX, StorageError, TransactionPosition};
+use farthing_node::storage::{Batch, EVIDENCE_PER_AUTHOR_MAX, IndexedTransaction, StorageError, TransactionPosition};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[test]
@@ -119,8 +120,12 @@ fn blocks_are_found_by_height_and_their_transactions_by_id() {
         assert_eq!(storage.header(2).unwrap(), Some(second.header));
         assert_eq!(storage.header(1).unwrap().unwrap().commit_index, 1);
         assert_eq!((storage.block(3).unwrap(), storage.header(3).unwrap()), (None, None));
-        assert_eq!(storage.transaction(&id(1, 1)).unwrap(), Some(TransactionPosition { height: 1, position: 1 }));
-        assert_eq!(storage.transaction(&id(2, 2)).unwrap(), Some(TransactionPosition { height: 2, position: 2 }));
+        let indexed = |height, position| {
+            let position = TransactionPosition { height, position };
+            Some(IndexedTransaction { position, code: ResultCode::Executed })
+        };
+        assert_eq!(storage.transaction(&id(1, 1)).unwrap(), indexed(1, 1));
+        assert_eq!(storage.transaction(&id(2, 2)).unwrap(), indexed(2, 2));
         assert_eq!(storage.transaction(&id(2, 3)).unwrap(), None);
         let gap = Batch { block: Some((block(4, 9, &[], 0), Vec::new())), ..Batch::default() };
         assert!(catch_unwind(AssertUnwindSafe(|| storage.apply(&gap, true))).is_err(), "a gap");

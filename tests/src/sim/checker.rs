@@ -233,9 +233,11 @@ impl Checker {
         let failed = |error: farthing_node::storage::StorageError| Violation::Lost(error.to_string());
         for (id, code) in &self.acknowledged {
             let (height, position, known) = self.results[id];
-            let found = storage.transaction(id).map_err(failed)?.map(|found| (found.height, found.position));
-            if found != Some((height, position)) || known != *code {
-                let message = format!("{id} in block {height} was acknowledged, node {node} has it at {found:?}");
+            let found = storage.transaction(id).map_err(failed)?;
+            let found = found.map(|found| (found.position.height, found.position.position, found.code));
+            if found != Some((height, position, *code)) || known != *code {
+                let message =
+                    format!("{code:?} of {id} in block {height} was acknowledged, node {node} has it at {found:?}");
                 return Err(Violation::Lost(message));
             }
             // The bodies of old blocks are pruned.

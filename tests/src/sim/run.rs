@@ -9,9 +9,10 @@ use farthing_core::block::ResultCode;
 use farthing_core::hash::Digest;
 use farthing_node::replica::ReplicaStatus;
 
-/// How long everything may take to be settled once faults have ended. Leader timeouts may have grown to 4 s by then, and up to
-/// f leaders stay away.
-const SETTLE_US_MAX: u64 = 30 * SECOND_US;
+/// How long everything may take to be settled once faults have ended. Most runs need two seconds. Leader timeouts may have grown to
+/// 4 s by then; and if somebody links an equivocator's vertices that were kept from the others, those fetch them one after
+/// the other, up to the depth of garbage collection, at one round trip each.
+const SETTLE_US_MAX: u64 = 60 * SECOND_US;
 
 /// How often it is looked whether everything is settled.
 const POLL_US: u64 = 100 * MS_US;

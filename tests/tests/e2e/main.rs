@@ -8,6 +8,7 @@ use farthing_client::{Client, NodeStatus};
 use farthing_core::genesis::Genesis;
 use serde_json::Value;
 use std::fs;
+use std::time::Duration;
 use testnet::{Ended, Home, Node, Testnet, wait_for};
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -58,6 +59,12 @@ fn transfers_are_final_alike_on_all_validators_and_survive_a_restart() {
     let testnet = home.up(4);
     let after = wait_for_agreement(&testnet.apis());
     assert!(after.height > before.height, "the first transfer of the second start came on top");
+    wait_for("the testnet to idle: at most a few rounds a second", || {
+        let from = status(&testnet.apis()[0])?.round;
+        std::thread::sleep(Duration::from_secs(2));
+        let rounds = status(&testnet.apis()[0])?.round - from;
+        (rounds <= 8).then_some(())
+    });
     testnet.load(200, 2, true);
 }
 

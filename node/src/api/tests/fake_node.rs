@@ -227,7 +227,7 @@ impl FakeNode {
     }
 
     fn stored(&self, id: &TransactionId) -> Option<(TransactionPosition, BlockRecord)> {
-        let position = self.storage.transaction(id).expect("memory")?;
+        let position = self.storage.transaction(id).expect("memory")?.position;
         Some((position, self.storage.block(position.height).expect("memory").expect("never pruned")))
     }
 

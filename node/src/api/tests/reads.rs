@@ -5,9 +5,10 @@ use super::fake_node::{Mode, address, prefix};
 use crate::handle::RefuseReason;
 use farthing_client::{
     AccountView, BlockView, Direction, HistoryPage, HistoryQuery, NodeStatus, ProblemCode, Role, SignedTransactionJson,
-    TransactionState, ValidatorView,
+    TransactionState, TransactionStatus, ValidatorView,
 };
 use farthing_core::amount::Amount;
+use farthing_core::block::ResultCode;
 use farthing_core::hash::Digest;
 
 fn text(number: u8) -> String {
@@ -167,9 +168,11 @@ async fn blocks_are_found_by_height() {
 async fn what_is_pruned_is_said_to_be() {
     let server = Server::start().await;
     let id = server.node.id(&server.node.prune());
-    for path in [format!("/v1/transactions/{id}"), format!("/v1/transactions/{id}/receipt")] {
-        server.get(&path).await.assert_problem(ProblemCode::Pruned, "number 0 of block 1");
-    }
+    let receipt = server.get(&format!("/v1/transactions/{id}/receipt")).await;
+    receipt.assert_problem(ProblemCode::Pruned, "number 0 of block 1");
+    let status: TransactionStatus = server.get(&format!("/v1/transactions/{id}")).await.json();
+    assert_eq!((status.status, status.code), (TransactionState::Executed, Some(ResultCode::Executed)));
+    assert!(status.transaction.is_none(), "what became of it is kept, what it said is not");
     let block: BlockView = server.get("/v1/blocks/1").await.json();
     assert_eq!((block.pruned, block.certified, block.header.transaction_count), (true, true, 1));
     assert!(block.transactions.is_empty());

@@ -14,8 +14,8 @@ pub use open::{FORMAT_VERSION, OpenOptions};
 
 use super::retention::Floors;
 use super::{
-    Batch, BlockRecord, EVIDENCE_PER_AUTHOR_MAX, HistoryCursor, HistoryRecord, Retention, Storage, StorageError,
-    TransactionPosition, assert_batch_follows,
+    Batch, BlockRecord, EVIDENCE_PER_AUTHOR_MAX, HistoryCursor, HistoryRecord, IndexedTransaction, Retention, Storage,
+    StorageError, TransactionPosition, assert_batch_follows,
 };
 use borsh::BorshDeserialize;
 use farthing_consensus::commit::Commit;
@@ -166,8 +166,8 @@ impl RocksStorage {
         }
         let transactions = self.column(keys::TRANSACTIONS);
         for (position, entry) in (0..).zip(&block.entries) {
-            let position = TransactionPosition { height, position };
-            write.put_cf(transactions, entry.id.as_bytes(), codec::encode(&position));
+            let indexed = IndexedTransaction { position: TransactionPosition { height, position }, code: entry.code };
+            write.put_cf(transactions, entry.id.as_bytes(), codec::encode(&indexed));
         }
         for line in history {
             let key = keys::history(&line.account, line.cursor());
@@ -322,10 +322,10 @@ impl Storage for RocksStorage {
         self.read(keys::CERTIFICATES, &keys::number(height))
     }
 
-    fn transaction(&self, id: &TransactionId) -> Result<Option<TransactionPosition>, StorageError> {
-        let position: Option<TransactionPosition> = self.read(keys::TRANSACTIONS, id.as_bytes())?;
+    fn transaction(&self, id: &TransactionId) -> Result<Option<IndexedTransaction>, StorageError> {
+        let indexed: Option<IndexedTransaction> = self.read(keys::TRANSACTIONS, id.as_bytes())?;
         let floor = self.transactions_floor.load(Ordering::Acquire);
-        Ok(position.filter(|position| position.height >= floor))
+        Ok(indexed.filter(|indexed| indexed.position.height >= floor))
     }
 
     fn history(

@@ -150,17 +150,14 @@ fn column_options(name: &str, cache: &Cache, transactions_floor: Arc<AtomicU64>)
     if name == keys::TRANSACTIONS {
         // Ids are random: removing outdated ones by key would cost as much as writing them did. They are left out when
         // compaction comes by, and readers pass over them until then. The floor is durable before it shows here. A stored
-        // `TransactionPosition` begins with its height.
-        options.set_compaction_filter(
-            "outdated transactions",
-            move |_level, _id: &[u8], position: &[u8]| match position
-                .first_chunk()
-                .map(|height| u64::from_le_bytes(*height))
-            {
-                Some(height) if height < transactions_floor.load(Ordering::Acquire) => Decision::Remove,
-                _ => Decision::Keep,
-            },
-        );
+        // `IndexedTransaction` begins with its height.
+        options.set_compaction_filter("outdated transactions", move |_level, _id: &[u8], indexed: &[u8]| match indexed
+            .first_chunk()
+            .map(|height| u64::from_le_bytes(*height))
+        {
+            Some(height) if height < transactions_floor.load(Ordering::Acquire) => Decision::Remove,
+            _ => Decision::Keep,
+        });
         options.set_periodic_compaction_seconds(TRANSACTIONS_COMPACTION_S);
     }
     options
