@@ -89,7 +89,7 @@ fn run_seeds(arguments: &Arguments, next: &AtomicU64, summary: &Mutex<Summary>) 
         SEED.set(seed);
         let options = Options { validators: usize::from(arguments.validators), seconds: arguments.seconds };
         let plan = Plan::draw(seed, &options);
-        let is_twice = arguments.check_determinism || seed % TWICE_EVERY == 0;
+        let is_twice = arguments.check_determinism || seed.is_multiple_of(TWICE_EVERY);
         let result = if is_twice { sim::simulate_twice(&plan) } else { sim::simulate(&plan) };
         let mut summary = lock(summary);
         summary.add(seed, result.as_ref().ok());

@@ -5,7 +5,7 @@ use farthing_consensus::commit::Commit;
 use farthing_consensus::vertex::{Author, Round, VerifiedVertex};
 use farthing_core::address::Address;
 use farthing_core::amount::Amount;
-use farthing_core::block::{BlockHash, BlockHeader, DropReason, ResultCode};
+use farthing_core::block::{BlockHash, DropReason, ResultCode};
 use farthing_core::execution::Ledger;
 use farthing_core::hash::{ChainHash, Digest};
 use farthing_core::transaction::{TransactionId, VerifiedTransaction};
@@ -49,7 +49,6 @@ pub enum Violation {
 /// A block as the first honest node made it.
 struct KnownBlock {
     hash: BlockHash,
-    commit_index: u64,
     timestamp_ms: u64,
 }
 
@@ -137,8 +136,7 @@ impl Checker {
         if self.blocks.last().is_some_and(|last| last.timestamp_ms > block.header.timestamp_ms) {
             return Err(Violation::Time(format!("block {height} is older than the one before")));
         }
-        let BlockHeader { commit_index, timestamp_ms, .. } = block.header;
-        self.blocks.push(KnownBlock { hash, commit_index, timestamp_ms });
+        self.blocks.push(KnownBlock { hash, timestamp_ms: block.header.timestamp_ms });
         for (position, entry) in (0..).zip(&block.entries) {
             self.consume(entry.id, (height, position, entry.code))?;
         }
@@ -287,11 +285,6 @@ impl Checker {
     /// How many transactions clients were told of.
     pub fn transactions(&self) -> u64 {
         self.acknowledged.len() as u64
-    }
-
-    /// The commit that made the newest block; 0 if there is none.
-    pub fn newest_block_commit(&self) -> u64 {
-        self.blocks.last().map_or(0, |block| block.commit_index)
     }
 }
 

@@ -39,6 +39,7 @@ pub mod node;
 pub mod plan;
 pub mod random;
 mod run;
+mod submissions;
 mod traffic;
 pub mod world;
 

@@ -17,11 +17,11 @@ use farthing_consensus::vertex::{Author, VerifiedVertex};
 use farthing_core::genesis::{Genesis, Parameters, Validator};
 use farthing_core::hash::Digest;
 use farthing_core::keys::SecretKey;
-use farthing_core::transaction::{SignedTransaction, VerifiedTransaction};
+use farthing_core::transaction::SignedTransaction;
 use farthing_node::executor::Verdict;
 use farthing_node::network::Outbound;
 use farthing_node::payload;
-use farthing_node::replica::{Admission, Effect, Event, Own, Replica, ReplicaSettings, Settled};
+use farthing_node::replica::{Effect, Event, Own, Replica, ReplicaSettings, Settled};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -165,13 +165,6 @@ impl World {
         honest.into_iter()
     }
 
-    /// Has a client send an order as soon as possible.
-    pub fn submit_order(&mut self, order: usize) {
-        self.checker.issued(&self.clients.orders()[order].transaction);
-        let copies = self.clients.orders()[order].copies;
-        self.schedule(0, Incident::Submit { order, copies });
-    }
-
     pub(super) fn schedule(&mut self, in_us: u64, incident: Incident) {
         self.incidents.insert((self.now_us + in_us, self.next_incident), incident);
         self.next_incident += 1;
@@ -306,7 +299,12 @@ impl World {
     }
 
     /// Does what a replica wants; perhaps the power fails before all of it is done.
-    fn after(&mut self, id: NodeId, result: Result<(), String>, mut effects: Vec<Effect>) -> Result<(), Violation> {
+    pub(super) fn after(
+        &mut self,
+        id: NodeId,
+        result: Result<(), String>,
+        mut effects: Vec<Effect>,
+    ) -> Result<(), Violation> {
         if let Err(stop) = result {
             if self.nodes[id].is_honest {
                 return Err(Violation::Conduct(format!("node {id} stops: {stop}")));
@@ -443,79 +441,6 @@ impl World {
         let down_us = self.random.range(self.plan.down_us.clone());
         self.schedule(down_us, Incident::Start(id));
         Ok(())
-    }
-
-    fn forge(&mut self) -> Result<(), Violation> {
-        let Some(Byzantine::Forger(author)) = self.plan.byzantine else { return Ok(()) };
-        if self.has_healed {
-            return Ok(());
-        }
-        let forged = self.clients.forge(self.wall_ms());
-        self.offer(NodeId::from(author), forged)?;
-        let delay_us = self.random.range(SECOND_US / 10..=2 * SECOND_US);
-        self.schedule(delay_us, Incident::Forge);
-        Ok(())
-    }
-
-    fn order(&mut self) -> Result<(), Violation> {
-        if self.now_us >= self.plan.faults_until_us {
-            return Ok(());
-        }
-        for order in self.clients.next(self.wall_ms()) {
-            self.submit_order(order);
-        }
-        let mean_us = SECOND_US / self.plan.transactions_per_second;
-        let delay_us = self.random.range(0..=2 * mean_us);
-        self.schedule(delay_us, Incident::Order);
-        Ok(())
-    }
-
-    /// Sends an order to some validators, and again after a while.
-    fn submit(&mut self, order: usize, copies: usize) -> Result<(), Violation> {
-        let (transaction, fate) = {
-            let order = &self.clients.orders()[order];
-            (order.transaction.clone(), order.fate)
-        };
-        if self.checker.is_acknowledged(&transaction.id()) {
-            return Ok(());
-        }
-        let (id, mut was_taken) = (transaction.id(), false);
-        // A Byzantine validator may keep what it is given to itself; to see progress, clients avoid it in the end.
-        let is_asked = |node: &NodeId| self.nodes[*node].is_honest || !self.has_healed;
-        let validators: Vec<NodeId> = (0..self.nodes.len()).filter(is_asked).collect();
-        for _ in 0..copies {
-            let node = self.random.pick(&validators);
-            let admission = self.offer(node, transaction.clone())?;
-            was_taken |= admission.is_some();
-            if let Some(Admission::Dropped(reason)) = admission
-                && fate == Fate::Settles
-                && self.nodes[node].is_honest
-            {
-                self.checker.dropped(node, &id, reason)?;
-            }
-        }
-        // What may get lost on its way is sent again only if that must not be.
-        if fate == Fate::Settles || !was_taken {
-            let delay_us = if was_taken { self.random.range(SECOND_US..=4 * SECOND_US) } else { SECOND_US / 5 };
-            self.schedule(delay_us, Incident::Submit { order, copies: 1 });
-        }
-        Ok(())
-    }
-
-    /// Offers a transaction to a node, which answers if it runs and takes any.
-    fn offer(&mut self, id: NodeId, transaction: VerifiedTransaction) -> Result<Option<Admission>, Violation> {
-        let node = &mut self.nodes[id];
-        let now = node.now(self.now_us);
-        let Some(replica) = node.replica.as_mut().filter(|replica| replica.takes_transactions()) else {
-            return Ok(None);
-        };
-        let mut effects = Vec::new();
-        let (result, admission) = match replica.submit(now, vec![transaction], &mut effects) {
-            Ok(admissions) => (Ok(()), admissions.first().copied()),
-            Err(stop) => (Err(stop.to_string()), None),
-        };
-        self.after(id, result, effects)?;
-        Ok(admission)
     }
 }
 
