@@ -87,7 +87,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("farthing-node: {error:#}");
+            eprintln!("farthing-node: {}", describe(&error));
             let usage = error.is::<ConfigError>() || error.is::<KeyFileError>() || error.is::<InitError>();
             if usage { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
         }
@@ -196,4 +196,15 @@ fn stop_when_stdin_ends() {
     std::thread::sleep(STOP_GRACE);
     tracing::error!("not stopped after {} s: exiting at once", STOP_GRACE.as_secs());
     std::process::exit(1);
+}
+
+/// The error with its causes, without those that the message before already tells.
+fn describe(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }

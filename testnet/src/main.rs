@@ -51,8 +51,19 @@ async fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("farthing-testnet: {error:#}");
+            eprintln!("farthing-testnet: {}", describe(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error with its causes, without those that the message before already tells.
+fn describe(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
