@@ -141,3 +141,7 @@ impl Waiters {
         self.count < WAITERS_MAX
     }
 }
+
+#[cfg(test)]
+#[path = "waiters_tests.rs"]
+mod tests;
