@@ -3,6 +3,7 @@
 //! `config_default.toml`, which `farthing-node init` writes into a new home, describes every key. A key that does not exist
 //! is an error, as is a value outside its bounds; the message names the key and says what to write.
 
+use crate::storage::RETAIN_COMMITS_MIN;
 use farthing_core::genesis::{Genesis, GenesisError};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
@@ -24,9 +25,6 @@ pub const NETWORK_KEY_FILE: &str = "network.key";
 pub const NOTHING_SIGNED_FILE: &str = "nothing-signed";
 /// The database in a node's home.
 pub const DATABASE_DIRECTORY: &str = "database";
-
-/// The fewest commits that must be kept for validators that lag behind (consensus.md §8).
-pub const RETAIN_COMMITS_MIN: u64 = 600;
 
 /// The largest configuration file that is read, in bytes.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
