@@ -2,10 +2,10 @@
 
 use crate::commit::Commit;
 use crate::message::{ANSWER_BYTES_MAX, FETCH_COMMITS_MAX, FETCH_VERTICES_MAX, Message, VOTES_MAX};
-use crate::vertex::{Author, SignedHeader, VerifiedVertex, VertexRef};
+use crate::vertex::{Author, Round, SignedHeader, VerifiedVertex, Vertex, VertexRef};
 use farthing_core::codec;
 use farthing_core::hash::Digest;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Keep, and serve, every accepted vertex above the gc round of the commit this many before the newest one: a validator that
 /// lags may need what the others have collected from memory (§8).
@@ -19,6 +19,9 @@ pub trait Archive {
     /// A stored vertex.
     fn vertex(&self, reference: &VertexRef) -> Option<VerifiedVertex>;
 
+    /// The signed header of a stored vertex, without the cost of its payload.
+    fn header(&self, reference: &VertexRef) -> Option<SignedHeader>;
+
     /// A stored commit.
     fn commit(&self, index: u64) -> Option<Commit>;
 
@@ -28,22 +31,40 @@ pub trait Archive {
     /// The index of the newest stored commit, 0 if there is none.
     fn newest_commit(&self) -> u64;
 
+    /// The lowest index whose commit is kept, or will be once it is made, with all its vertices. 1 if nothing was ever removed.
+    fn oldest_commit(&self) -> u64;
+
     /// Signed headers of vertices accepted lately but not committed yet, in any order: [`crate::engine::Engine::recent_votes`],
     /// or what the node remembers of them. They vouch for the newest commits.
     fn recent_votes(&self) -> Vec<SignedHeader>;
 }
 
 /// Answers [`Message::FetchVertices`] with what is stored, in the order asked for, up to [`ANSWER_BYTES_MAX`].
-pub fn answer_fetch_vertices(archive: &dyn Archive, refs: &[VertexRef]) -> Message {
-    let mut vertices = Vec::new();
+///
+/// Then come the own parents of those, and theirs in turn, as far as they are above `above_round` and there is room: what one author
+/// kept back for many rounds is not fetched one round trip a round.
+pub fn answer_fetch_vertices(archive: &dyn Archive, refs: &[VertexRef], above_round: Round) -> Message {
+    let mut vertices: Vec<Vertex> = Vec::new();
     let mut bytes = 0;
-    for reference in refs.iter().take(FETCH_VERTICES_MAX) {
-        if bytes >= ANSWER_BYTES_MAX {
-            break;
-        }
-        if let Some(vertex) = archive.vertex(reference) {
+    let asked = &refs[..refs.len().min(FETCH_VERTICES_MAX)];
+    let mut add = |reference: &VertexRef| {
+        if bytes < ANSWER_BYTES_MAX
+            && vertices.len() < FETCH_VERTICES_MAX
+            && let Some(vertex) = archive.vertex(reference)
+        {
             bytes += vertex.encoded_len();
             vertices.push(vertex.vertex().clone());
+            return Some(vertex);
+        }
+        None
+    };
+    let found: Vec<VerifiedVertex> = asked.iter().filter_map(&mut add).collect();
+    let own_parent = |vertex: &VerifiedVertex| vertex.header().parents.first().copied();
+    let mut known: BTreeSet<VertexRef> = asked.iter().copied().collect();
+    for vertex in found {
+        let mut next = own_parent(&vertex);
+        while let Some(parent) = next.filter(|parent| parent.round > above_round && known.insert(*parent)) {
+            next = add(&parent).as_ref().and_then(own_parent);
         }
     }
     Message::Vertices { vertices }
@@ -69,7 +90,7 @@ pub fn answer_fetch_commits(archive: &dyn Archive, from_index: u64) -> Message {
         Some(last) => votes_for(archive, from_index, last.index),
         None => Vec::new(),
     };
-    Message::Commits { commits, votes }
+    Message::Commits { commits, votes, oldest_index: archive.oldest_commit() }
 }
 
 /// For each author its signed vote for the highest commit of `from..=last`: from the vertices of the commits soon after `last`,
@@ -91,8 +112,8 @@ fn votes_for(archive: &dyn Archive, from: u64, last: u64) -> Vec<SignedHeader> {
     }
     for index in start..=last.saturating_add(VOTE_SEARCH_COMMITS).min(newest) {
         for reference in archive.commit(index).map(|commit| commit.vertices).unwrap_or_default() {
-            if let Some(vertex) = archive.vertex(&reference) {
-                consider(vertex.signed_header());
+            if let Some(signed) = archive.header(&reference) {
+                consider(&signed);
             }
         }
     }

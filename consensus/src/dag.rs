@@ -1,7 +1,11 @@
 //! The accepted vertices above the gc round, with what the decision rule asks of each (§6) and the flags of sequencing (§7).
+//!
+//! After a start from a snapshot the vertices of earlier commits are not here. Those flagged below the leader of the newest commit
+//! count as accepted all the same: nobody looks at them again, since slots up to that leader's are decided, and of lower rounds the
+//! next leader's timestamp takes nothing. That leader itself is fetched like any parent: its timestamp may be needed.
 
 use crate::committee::Committee;
-use crate::vertex::{Author, Round, VerifiedVertex, VertexRef};
+use crate::vertex::{Author, Round, SignedHeader, VerifiedVertex, VertexRef};
 use farthing_core::hash::Digest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,14 +14,19 @@ use std::sync::Arc;
 pub struct Dag {
     committee: Arc<Committee>,
     vertices: BTreeMap<VertexRef, Node>,
-    /// Flagged committed; above the gc round. May name vertices that are not in `vertices` yet, while a restart loads them.
+    /// Flagged committed; above the gc round. May name vertices that are not in `vertices`: while a restart loads them, and after a
+    /// start from a snapshot.
     committed: BTreeSet<VertexRef>,
+    /// What is flagged below this round counts as accepted: the round of the newest commit's leader at the start.
+    flags_suffice_below: Round,
     /// Those of `vertices` that carry payload and are not committed.
     uncommitted_payloads: BTreeSet<VertexRef>,
     /// The certified leader of each slot: by §6 there is at most one.
     certified: BTreeMap<Round, VertexRef>,
     /// By author, the highest accepted round, collected ones included.
     highest: Vec<Round>,
+    /// By author, the vertex of that round, once it is collected.
+    collected_latest: Vec<Option<SignedHeader>>,
     equivocators: BTreeSet<Author>,
     gc_round: Round,
 }
@@ -34,22 +43,26 @@ struct Node {
 }
 
 impl Dag {
-    /// An empty DAG above `gc_round`.
-    pub fn new(committee: Arc<Committee>, gc_round: Round) -> Dag {
+    /// An empty DAG above the gc round that the last committed leader's round leads to; 0 if there is none.
+    pub fn new(committee: Arc<Committee>, last_leader_round: Round) -> Dag {
+        let gc_round = committee.gc_round(last_leader_round);
         let highest = vec![0; committee.size()];
+        let collected_latest = vec![None; committee.size()];
         Dag {
             committee,
             vertices: BTreeMap::new(),
             committed: BTreeSet::new(),
+            flags_suffice_below: last_leader_round,
             uncommitted_payloads: BTreeSet::new(),
             certified: BTreeMap::new(),
             highest,
+            collected_latest,
             equivocators: BTreeSet::new(),
             gc_round,
         }
     }
 
-    /// Accepts a vertex, whose parents are accepted or collected.
+    /// Accepts a vertex, none of whose parents is missing.
     ///
     /// # Panics
     /// If that is not so, if the vertex is here already or at or below the gc round, or if it certifies a second leader at one slot,
@@ -57,7 +70,10 @@ impl Dag {
     pub fn insert(&mut self, vertex: VerifiedVertex) {
         let reference = vertex.reference();
         assert!(reference.round > self.gc_round, "a collected vertex was accepted: {reference:?}");
-        assert!(self.lacks_no_parent(&vertex), "{reference:?} was accepted before its parents");
+        assert!(
+            !vertex.header().parents.iter().any(|parent| self.is_missing(parent)),
+            "{reference:?} was accepted before its parents"
+        );
         let vote = self.find_vote(&vertex);
         let certificate = self.find_certificate(&vertex);
         if let Some(leader) = certificate {
@@ -102,6 +118,12 @@ impl Dag {
         let committed = std::mem::replace(&mut self.committed, committed_kept);
         self.uncommitted_payloads = self.uncommitted_payloads.split_off(&boundary);
         self.certified = self.certified.split_off(&(gc_round + 1));
+        for (reference, node) in &collected {
+            let author = usize::from(reference.author);
+            if reference.round == self.highest[author] {
+                self.collected_latest[author] = Some(node.vertex.signed_header().clone());
+            }
+        }
         collected
             .into_iter()
             .filter(|(reference, _)| !committed.contains(reference))
@@ -144,10 +166,9 @@ impl Dag {
         self.vertices.get(reference).map(|node| &node.vertex)
     }
 
-    /// The parents of `vertex` that are neither accepted nor collected.
+    /// The parents of `vertex` that neither are nor count as accepted, and are not collected.
     pub fn missing_parents(&self, vertex: &VerifiedVertex) -> Vec<VertexRef> {
-        let is_missing = |parent: &&VertexRef| parent.round > self.gc_round && !self.contains(parent);
-        vertex.header().parents.iter().filter(is_missing).copied().collect()
+        vertex.header().parents.iter().filter(|parent| self.is_missing(parent)).copied().collect()
     }
 
     /// Whether a vertex is flagged committed.
@@ -198,6 +219,12 @@ impl Dag {
         self.highest[usize::from(author)]
     }
 
+    /// The author's vertex of that round, if one was accepted.
+    pub fn latest_of(&self, author: Author) -> Option<&SignedHeader> {
+        let held = self.first_at_slot(self.highest_of(author), author).and_then(|reference| self.get(&reference));
+        held.map(VerifiedVertex::signed_header).or(self.collected_latest[usize::from(author)].as_ref())
+    }
+
     /// The highest round at which any vertex was accepted.
     pub fn highest_round(&self) -> Round {
         self.highest.iter().copied().max().unwrap_or(0)
@@ -213,8 +240,9 @@ impl Dag {
         self.vertices[reference].certificate
     }
 
-    fn lacks_no_parent(&self, vertex: &VerifiedVertex) -> bool {
-        vertex.header().parents.iter().all(|parent| parent.round <= self.gc_round || self.contains(parent))
+    fn is_missing(&self, reference: &VertexRef) -> bool {
+        let suffices = reference.round < self.flags_suffice_below && self.is_committed(reference);
+        reference.round > self.gc_round && !self.contains(reference) && !suffices
     }
 
     fn find_vote(&self, vertex: &VerifiedVertex) -> Option<VertexRef> {

@@ -1,6 +1,6 @@
 //! The engine: dispatches inputs to the state machines it is composed of, and puts their outputs in order.
 
-pub use crate::interface::{Input, Now, Output, RECOVERY_COMMITS, Recovered, Settings, Status};
+pub use crate::interface::{Input, Now, Output, RECOVERY_COMMITS, Recovered, Settings, Signing, Status};
 
 use crate::attestations::Attestations;
 use crate::catch_up::CatchUp;
@@ -74,13 +74,17 @@ impl Engine {
         let now_ms = now.monotonic_ms;
         let author = own.as_ref().map(|(author, _)| *author);
         recovery::check(&committee, author, &recovered);
-        let Recovered { last_signed, commits, mut vertices } = recovered;
+        let Recovered { signing, commits, mut vertices, equivocators } = recovered;
+        let Signing::Intact(last_signed) = signing else { panic!("the signing state is missing") };
         let newest = commits.last();
         let linearizer = Linearizer::new(committee.clone(), newest);
         let last = *linearizer.last();
-        let mut dag = Dag::new(committee.clone(), committee.gc_round(last.leader_round));
+        let mut dag = Dag::new(committee.clone(), last.leader_round);
         for reference in commits.iter().flat_map(|commit| &commit.vertices) {
             dag.flag_committed(*reference);
+        }
+        for author in equivocators {
+            dag.mark_equivocator(author);
         }
         let last_proposed = last_signed.map_or(0, |reference| reference.round);
         let mut engine = Engine {
@@ -141,9 +145,10 @@ impl Engine {
                 }
             }
             Input::Fetched { from, vertices } => self.on_fetched(from, vertices, outputs),
-            Input::FetchedCommits { from, commits, votes } => {
+            Input::FetchedCommits { from, commits, votes, oldest_index: _ } => {
                 self.catch_up.on_answer(from, commits, &votes, self.linearizer.last(), self.now_ms);
             }
+            Input::Latest { .. } => {}
             Input::PayloadWaiting(is_waiting) => self.has_payload_waiting = is_waiting,
             Input::Payload(payload) => self.on_payload(now, payload, outputs),
             Input::Executed { index, block, attestation } => {
@@ -174,6 +179,7 @@ impl Engine {
             suspended_bytes: self.synchronizer.bytes(),
             fetching: self.fetcher.len(),
             catching_up: self.catch_up.is_active(),
+            amnesia: false,
             idle: self.is_idle(),
             payload_bytes_max: if self.is_flow_stopped() { 0 } else { self.flow.budget_bytes() },
             equivocators: self.dag.equivocators().collect(),
@@ -186,6 +192,15 @@ impl Engine {
         let from_round = self.linearizer.last().leader_round + 1;
         let vertices = self.dag.vertices_from(from_round).filter(|vertex| Some(vertex.author()) != self.own_author());
         vertices.map(|vertex| vertex.signed_header().clone()).collect()
+    }
+
+    /// The highest accepted vertex of another author, for answers to [`crate::message::Message::FetchLatest`]. After a restart one that
+    /// was collected before is not known any more.
+    ///
+    /// # Panics
+    /// If there is no such author.
+    pub fn latest_of(&self, author: Author) -> Option<&SignedHeader> {
+        self.dag.latest_of(author)
     }
 
     fn on_connected(&mut self, peer: Author) {

@@ -124,7 +124,10 @@ impl Fetcher {
         for (peer, refs) in &batches {
             self.requests.insert(*peer, Request { expires_at_ms, refs: refs.clone() });
         }
-        batches.into_iter().map(|(peer, refs)| (peer, Message::FetchVertices { refs })).collect()
+        batches
+            .into_iter()
+            .map(|(peer, refs)| (peer, Message::FetchVertices { refs, above_round: Round::MAX }))
+            .collect()
     }
 
     /// When to poll again; `None` if nothing is wanted.

@@ -37,6 +37,10 @@ pub struct Settings {
     pub fetch_retry_ms: u64,
     /// How long there may be commits elsewhere and none here before certified commits are fetched.
     pub commit_stall_ms: u64,
+    /// How long after a start the first proposal waits for the peers to tell what they hold of this validator's (§10).
+    pub latest_wait_ms: u64,
+    /// How often an observer that knows all commits of a peer asks for the next ones.
+    pub follow_poll_ms: u64,
     /// Stop the process at the sight of a second own vertex for a slot (§3). Only fault tests in which two engines share one
     /// key on purpose turn this off.
     pub stop_at_own_equivocation: bool,
@@ -52,26 +56,46 @@ impl Default for Settings {
             fetch_delay_ms: 50,
             fetch_retry_ms: 300,
             commit_stall_ms: 2_000,
+            latest_wait_ms: 1_000,
+            follow_poll_ms: 200,
             stop_at_own_equivocation: true,
         }
     }
 }
 
-/// What a restart finds on disk.
-#[derive(Clone, Debug, Default)]
-pub struct Recovered {
+/// What a validator knows of what it has signed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signing {
     /// The last signed vertex. `None` is the signing state "nothing signed", as key generation writes it. An observer has none.
-    pub last_signed: Option<VertexRef>,
-    /// The newest [`RECOVERY_COMMITS`] stored commits or more, ascending without gaps; all if there are fewer.
+    Intact(Option<VertexRef>),
+    /// The signing state is gone: nothing is signed before a quorum of others has told what it holds (§10).
+    Lost,
+}
+
+/// What a restart finds on disk.
+#[derive(Clone, Debug)]
+pub struct Recovered {
+    /// The signing state.
+    pub signing: Signing,
+    /// The newest [`RECOVERY_COMMITS`] stored commits or more, ascending without gaps. Fewer if they reach back to commit 1, or to a
+    /// leader at most one round above the newest commit's gc round.
     pub commits: Vec<Commit>,
-    /// Every stored vertex above the newest commit's gc round, in any order.
+    /// Every stored vertex above the newest commit's gc round, in any order. After a start from a snapshot vertices of commits may be
+    /// missing: they are committed, and count as accepted.
     pub vertices: Vec<VerifiedVertex>,
+    /// The authors of whose equivocation there is stored evidence.
+    pub equivocators: Vec<Author>,
 }
 
 impl Recovered {
     /// A new node: nothing signed, nothing stored.
     pub fn fresh() -> Recovered {
-        Recovered::default()
+        Recovered {
+            signing: Signing::Intact(None),
+            commits: Vec::new(),
+            vertices: Vec::new(),
+            equivocators: Vec::new(),
+        }
     }
 }
 
@@ -106,6 +130,17 @@ pub enum Input {
         commits: Vec<Commit>,
         /// Votes for them.
         votes: Vec<SignedHeader>,
+        /// The lowest commit that the sender keeps with its vertices, as it says.
+        oldest_index: u64,
+    },
+    /// An answer to [`Message::FetchLatest`], unchecked: the engine checks the signatures.
+    Latest {
+        /// The sender.
+        from: Author,
+        /// Its own latest vertex; `None` is genesis.
+        own: Option<SignedHeader>,
+        /// The highest vertex of ours that it holds.
+        yours: Option<SignedHeader>,
     },
     /// Whether the mempool has anything to propose; sent when that changes. It starts as `false`.
     PayloadWaiting(bool),
@@ -138,7 +173,7 @@ pub enum Output {
     },
     /// An own vertex for all that subscribed.
     Broadcast(VerifiedVertex),
-    /// A `Subscribe`, `FetchVertices` or `FetchCommits`; it promises nothing, so it may be sent at once. A new `Subscribe`
+    /// A `Subscribe`, `FetchVertices`, `FetchCommits` or `FetchLatest`; it promises nothing, so it may be sent at once. A new `Subscribe`
     /// replaces the earlier one to the same peer.
     Send {
         /// The receiver, a connected committee member.
@@ -166,6 +201,11 @@ pub enum Output {
     Uncommitted(Vec<VerifiedVertex>),
     /// Two vertices of one author for one slot; at most once an author in the life of an engine.
     Evidence(Box<(SignedHeader, SignedHeader)>),
+    /// f + 1 peers no longer keep the next commit: only a snapshot of the state helps. Repeated every 10 seconds while it is so.
+    BehindRetention {
+        /// Those peers.
+        peers: Vec<Author>,
+    },
 }
 
 /// A picture of the engine for logs, metrics and tests.
@@ -199,6 +239,8 @@ pub struct Status {
     pub fetching: usize,
     /// Whether certified commits are being fetched or applied.
     pub catching_up: bool,
+    /// Whether this validator does not know what it has signed, and waits for others to tell it (§10).
+    pub amnesia: bool,
     /// Whether there is nothing to propose for.
     pub idle: bool,
     /// How many bytes of payload the next vertex may carry.

@@ -21,6 +21,8 @@ pub struct LastCommit {
     pub index: u64,
     /// Its digest.
     pub digest: Digest,
+    /// Its leader; none for genesis.
+    pub leader: Option<VertexRef>,
     /// The round of its leader, 0 for genesis.
     pub leader_round: Round,
     /// Its timestamp.
@@ -35,12 +37,14 @@ impl Linearizer {
             Some(commit) => LastCommit {
                 index: commit.index,
                 digest: commit.digest(committee.chain()),
+                leader: Some(commit.leader),
                 leader_round: commit.leader.round,
                 timestamp_ms: commit.timestamp_ms,
             },
             None => LastCommit {
                 index: 0,
                 digest: committee.previous_commit(),
+                leader: None,
                 leader_round: 0,
                 timestamp_ms: committee.genesis_timestamp_ms(),
             },
@@ -78,7 +82,8 @@ impl Linearizer {
             timestamp_ms,
         };
         let digest = commit.digest(self.committee.chain());
-        self.last = LastCommit { index: commit.index, digest, leader_round: leader.round, timestamp_ms };
+        self.last =
+            LastCommit { index: commit.index, digest, leader: Some(leader), leader_round: leader.round, timestamp_ms };
         CommittedVertices { commit, digest, vertices }
     }
 

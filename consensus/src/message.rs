@@ -37,10 +37,12 @@ pub enum Message {
         /// At most [`FETCH_VERTICES_MAX`].
         #[borsh(deserialize_with = "read_refs")]
         refs: Vec<VertexRef>,
+        /// What room the answer has left goes to the own parents of these vertices, and theirs in turn, above this round.
+        above_round: Round,
     },
     /// Answers [`Message::FetchVertices`]; what is missing in it the sender does not have, or did not fit the bound of bytes.
     Vertices {
-        /// At most [`FETCH_VERTICES_MAX`].
+        /// At most [`FETCH_VERTICES_MAX`]: those asked for first, then ancestors of theirs that were not asked for.
         #[borsh(deserialize_with = "read_vertices")]
         vertices: Vec<Vertex>,
     },
@@ -58,6 +60,17 @@ pub enum Message {
         /// For each author at most one: its signed vote for the highest commit among `commits`.
         #[borsh(deserialize_with = "read_votes")]
         votes: Vec<SignedHeader>,
+        /// The lowest index whose commit the sender keeps with all its vertices (it may not have made it yet).
+        oldest_index: u64,
+    },
+    /// Asks what the receiver signed last, and what it holds of the sender's (§10). The answer is [`Message::Latest`].
+    FetchLatest,
+    /// Answers [`Message::FetchLatest`].
+    Latest {
+        /// The sender's own latest vertex, as far as it is durable; `None` is genesis.
+        own: Option<SignedHeader>,
+        /// The vertex of the highest round that the sender holds of the receiver's; `None` if it holds none.
+        yours: Option<SignedHeader>,
     },
 }
 

@@ -134,7 +134,7 @@ fn a_dropped_vertex_that_another_waits_for_is_fetched_again() {
 
 fn refs_of(message: &Message) -> &[VertexRef] {
     match message {
-        Message::FetchVertices { refs } => refs,
+        Message::FetchVertices { refs, .. } => refs,
         other => panic!("{other:?} is not a fetch"),
     }
 }

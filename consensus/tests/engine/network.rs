@@ -5,7 +5,7 @@ use bytes::Bytes;
 use farthing_consensus::archive::{Archive, answer_fetch_commits, answer_fetch_vertices};
 use farthing_consensus::commit::{Commit, CommittedVertices};
 use farthing_consensus::committee::Committee;
-use farthing_consensus::engine::{Engine, Input, Now, Output, Recovered, Settings, Status};
+use farthing_consensus::engine::{Engine, Input, Now, Output, Recovered, Settings, Signing, Status};
 use farthing_consensus::message::Message;
 use farthing_consensus::vertex::{Author, Round, SignedHeader, VerifiedVertex, VertexRef};
 use farthing_core::certificate::Attestation;
@@ -53,7 +53,10 @@ pub struct Node {
     pub mempool: VecDeque<Bytes>,
     pub committed_payloads: Vec<Bytes>,
     pub broadcasts: Vec<(u64, VerifiedVertex)>,
+    /// The last own vertex that is durable.
+    broadcast_last: Option<VertexRef>,
     pub evidence: Vec<(SignedHeader, SignedHeader)>,
+    pub behind_retention: Vec<(u64, Vec<Author>)>,
     /// By height and hash, the authors whose accepted vertices attest the block.
     pub attested: BTreeMap<(u64, Digest), BTreeSet<Author>>,
     pub payload_requests: Vec<usize>,
@@ -154,6 +157,7 @@ impl Network {
         node.engine =
             Some(Engine::start(self.committee.clone(), own, node.settings.clone(), recovered, now, &mut outputs));
         node.redeliver(self.committee.chain());
+        self.nodes[index].broadcast_last = self.nodes[index].disk.last_signed;
         self.handle(index, outputs);
         self.schedule_execution(index);
         let (height, hash) = self.nodes[index].disk.block;
@@ -274,9 +278,9 @@ impl Network {
                 let vertices = verify(&self.committee, vertices);
                 self.step(index, Input::Fetched { from: author.expect("a member was asked"), vertices });
             }
-            Packet::Message(Message::Commits { commits, votes }) => {
+            Packet::Message(Message::Commits { commits, votes, oldest_index }) => {
                 let from = author.expect("a member was asked");
-                self.step(index, Input::FetchedCommits { from, commits, votes });
+                self.step(index, Input::FetchedCommits { from, commits, votes, oldest_index });
             }
             Packet::Message(_) if !node.is_serving => {}
             Packet::Message(Message::Subscribe { from_round }) => {
@@ -287,13 +291,22 @@ impl Network {
                     self.send(index, from, Packet::Push(vertex));
                 }
             }
-            Packet::Message(Message::FetchVertices { refs }) => {
-                let answer = answer_fetch_vertices(node, &refs);
+            Packet::Message(Message::FetchVertices { refs, above_round }) => {
+                let answer = answer_fetch_vertices(node, &refs, above_round);
                 self.send(index, from, Packet::Message(answer));
             }
             Packet::Message(Message::FetchCommits { from_index }) => {
                 let answer = answer_fetch_commits(node, from_index);
                 self.send(index, from, Packet::Message(answer));
+            }
+            Packet::Message(Message::FetchLatest) => {
+                let own = node.broadcast_last.as_ref().and_then(|reference| node.header(reference));
+                let yours = node.highest_of(author);
+                self.send(index, from, Packet::Message(Message::Latest { own, yours }));
+            }
+            Packet::Message(Message::Latest { own, yours }) => {
+                let from = author.expect("a member was asked");
+                self.step(index, Input::Latest { from, own, yours });
             }
             Packet::Message(Message::Vertex(_)) => unreachable!("vertices travel as Push"),
         }
@@ -329,6 +342,7 @@ impl Network {
                         vertices.iter().map(|vertex| vertex.payload().clone()).filter(|bytes| !bytes.is_empty());
                     self.nodes[index].mempool.extend(payloads);
                 }
+                Output::BehindRetention { peers } => self.nodes[index].behind_retention.push((self.now_ms, peers)),
                 Output::Evidence(evidence) => self.nodes[index].evidence.push(*evidence),
             }
         }
@@ -381,6 +395,7 @@ impl Network {
             assert_eq!(signed, reference, "author {author} signed two vertices of round {}", reference.round);
         }
         let is_serving = self.nodes[index].is_serving;
+        self.nodes[index].broadcast_last = Some(reference);
         self.nodes[index].broadcasts.push((self.now_ms, vertex.clone()));
         for subscriber in self.nodes[index].subscribers.clone() {
             if is_serving {
@@ -483,7 +498,9 @@ impl Node {
             mempool: VecDeque::new(),
             committed_payloads: Vec::new(),
             broadcasts: Vec::new(),
+            broadcast_last: None,
             evidence: Vec::new(),
+            behind_retention: Vec::new(),
             attested: BTreeMap::new(),
             payload_requests: Vec::new(),
             commit_times: Vec::new(),
@@ -497,6 +514,12 @@ impl Node {
             execution_queue: VecDeque::new(),
             next_execution_ms: 0,
         }
+    }
+
+    /// The highest vertex stored of an author.
+    fn highest_of(&self, author: Option<Author>) -> Option<SignedHeader> {
+        let of_author = self.disk.vertices.values().rev().find(|vertex| Some(vertex.author()) == author);
+        of_author.map(|vertex| vertex.signed_header().clone())
     }
 
     /// Commits stored but not executed are executed again after a restart.
@@ -530,7 +553,8 @@ impl Disk {
         let newest = self.commits.last_key_value().map_or(0, |(_, commit)| commit.leader.round);
         let gc_round = committee.gc_round(newest);
         Recovered {
-            last_signed: self.last_signed,
+            signing: Signing::Intact(self.last_signed),
+            equivocators: Vec::new(),
             commits: self.commits.values().cloned().collect(),
             vertices: self.vertices.values().filter(|vertex| vertex.round() > gc_round).cloned().collect(),
         }
@@ -549,6 +573,14 @@ impl Archive for Node {
     fn commit_digest(&self, index: u64) -> Option<Digest> {
         let chain = Digest::of_bytes(b"a chain for tests");
         self.disk.commits.get(&index).map(|commit| commit.digest(&chain))
+    }
+
+    fn header(&self, reference: &VertexRef) -> Option<SignedHeader> {
+        self.disk.vertices.get(reference).map(|vertex| vertex.signed_header().clone())
+    }
+
+    fn oldest_commit(&self) -> u64 {
+        1
     }
 
     fn newest_commit(&self) -> u64 {

@@ -3,7 +3,7 @@
 
 use crate::network::{Network, committee, secret_key};
 use crate::progress::{common_commit, run_under_load};
-use farthing_consensus::engine::{Engine, Now, Recovered, Settings};
+use farthing_consensus::engine::{Engine, Now, Recovered, Settings, Signing};
 use std::sync::Arc;
 
 #[test]
@@ -101,11 +101,14 @@ fn a_gap_in_the_commits_is_refused() {
 #[test]
 #[should_panic(expected = "the signing state is older than the database")]
 fn a_missing_signing_state_with_own_vertices_is_refused() {
-    restart_with(|recovered| recovered.last_signed = None);
+    restart_with(|recovered| recovered.signing = Signing::Intact(None));
 }
 
 #[test]
 #[should_panic(expected = "the database is older than the signing state")]
 fn a_lost_own_vertex_is_refused() {
-    restart_with(|recovered| recovered.vertices.retain(|vertex| Some(vertex.reference()) != recovered.last_signed));
+    restart_with(|recovered| {
+        let signing = recovered.signing;
+        recovered.vertices.retain(|vertex| Signing::Intact(Some(vertex.reference())) != signing);
+    });
 }

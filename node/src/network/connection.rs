@@ -66,6 +66,7 @@ pub(super) struct Connection {
     /// Our requests that the peer has not answered yet.
     owed_vertices: AtomicU32,
     owed_commits: AtomicU32,
+    owed_latest: AtomicU32,
     /// How many more of the peer's requests may be handed to the driver: see [`REQUESTS_UNANSWERED_MAX`].
     pub(super) unanswered: Semaphore,
     /// Why it was closed from this side; the first reason counts.
@@ -107,6 +108,7 @@ impl Connection {
             shared,
             owed_vertices: AtomicU32::new(0),
             owed_commits: AtomicU32::new(0),
+            owed_latest: AtomicU32::new(0),
             unanswered: Semaphore::new(REQUESTS_UNANSWERED_MAX),
             closed_for: Mutex::new(None),
             closed: CancellationToken::new(),
@@ -119,6 +121,7 @@ impl Connection {
         match &message {
             Outbound::Message(Message::FetchVertices { .. }) => self.owed_vertices.fetch_add(1, Ordering::Relaxed),
             Outbound::Message(Message::FetchCommits { .. }) => self.owed_commits.fetch_add(1, Ordering::Relaxed),
+            Outbound::Message(Message::FetchLatest) => self.owed_latest.fetch_add(1, Ordering::Relaxed),
             _ => 0,
         };
         let frame = Frame::encode(message);
@@ -170,6 +173,7 @@ impl Connection {
         match kind {
             Kind::Vertices => Some(&self.owed_vertices),
             Kind::Commits => Some(&self.owed_commits),
+            Kind::Latest => Some(&self.owed_latest),
             _ => None,
         }
     }
@@ -284,7 +288,7 @@ async fn write_next(
     frame::write_all(stream, &frame.payload).await?;
     connection.shared.metrics.frame(Direction::Out, channel, 4 + frame.length());
     connection.shared.metrics.message(Direction::Out, frame.kind);
-    if matches!(frame.kind, Kind::Vertices | Kind::Commits) {
+    if matches!(frame.kind, Kind::Vertices | Kind::Commits | Kind::Latest) {
         connection.unanswered.add_permits(1);
     }
     Ok(())

@@ -33,11 +33,14 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// The most bytes of the content of a vertex frame.
 pub(super) const VERTEX_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + HEADER_BYTES_MAX;
 
-/// The most bytes of a fetch of vertices: kind, count, and references of 42 bytes.
-const FETCH_VERTICES_BYTES_MAX: usize = 1 + 4 + 42 * FETCH_VERTICES_MAX;
+/// The most bytes of a fetch of vertices: kind, count, references of 42 bytes, and a round.
+const FETCH_VERTICES_BYTES_MAX: usize = 1 + 4 + 42 * FETCH_VERTICES_MAX + 8;
 
 /// The most bytes of an answer with vertices, which may hold one more than fits [`ANSWER_BYTES_MAX`].
 const VERTICES_BYTES_MAX: usize = ANSWER_BYTES_MAX + VERTEX_BYTES_MAX;
+
+/// The most bytes of an answer with the latest vertices: kind, and two headers that may be there.
+const LATEST_BYTES_MAX: usize = 1 + 2 * (1 + HEADER_BYTES_MAX);
 
 /// The most bytes waiting for a peer on the sync stream: the answers to all requests handed over, and our own requests.
 pub(super) const SYNC_QUEUE_BYTES_MAX: usize = REQUESTS_UNANSWERED_MAX * MESSAGE_BYTES_MAX + 1024 * 1024;
@@ -64,6 +67,8 @@ pub(super) enum Kind {
     Vertices = 3,
     FetchCommits = 4,
     Commits = 5,
+    FetchLatest = 6,
+    Latest = 7,
     Hello = 0xff,
 }
 
@@ -114,6 +119,8 @@ impl Kind {
             3 => Kind::Vertices,
             4 => Kind::FetchCommits,
             5 => Kind::Commits,
+            6 => Kind::FetchLatest,
+            7 => Kind::Latest,
             0xff => Kind::Hello,
             _ => return None,
         })
@@ -123,7 +130,12 @@ impl Kind {
     pub(super) fn channel(self) -> Option<Channel> {
         match self {
             Kind::Vertex | Kind::Subscribe => Some(Channel::Vertices),
-            Kind::FetchVertices | Kind::Vertices | Kind::FetchCommits | Kind::Commits => Some(Channel::Sync),
+            Kind::FetchVertices
+            | Kind::Vertices
+            | Kind::FetchCommits
+            | Kind::Commits
+            | Kind::FetchLatest
+            | Kind::Latest => Some(Channel::Sync),
             Kind::Hello => None,
         }
     }
@@ -136,6 +148,8 @@ impl Kind {
             Kind::FetchVertices => FETCH_VERTICES_BYTES_MAX,
             Kind::Vertices => VERTICES_BYTES_MAX,
             Kind::Commits => MESSAGE_BYTES_MAX,
+            Kind::FetchLatest => 1,
+            Kind::Latest => LATEST_BYTES_MAX,
             Kind::Hello => HELLO_BYTES,
         }
     }
@@ -148,6 +162,8 @@ impl Kind {
             Kind::Vertices => "vertices",
             Kind::FetchCommits => "fetch_commits",
             Kind::Commits => "commits",
+            Kind::FetchLatest => "fetch_latest",
+            Kind::Latest => "latest",
             Kind::Hello => "hello",
         }
     }

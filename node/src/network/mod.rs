@@ -128,6 +128,8 @@ pub enum Inbound {
     FetchVertices {
         /// Which ones.
         refs: Vec<VertexRef>,
+        /// Their own ancestors above this round fill what room is left.
+        above_round: Round,
     },
     /// The answer to one of our [`Message::FetchVertices`]. Verified.
     Vertices(Vec<VerifiedVertex>),
@@ -142,6 +144,18 @@ pub enum Inbound {
         commits: Vec<Commit>,
         /// Claimed to vouch for them.
         votes: Vec<SignedHeader>,
+        /// Claimed to be the lowest commit that the peer keeps.
+        oldest_index: u64,
+    },
+    /// The peer wants to know what we signed last, and what we hold of its own. Must be answered with exactly one
+    /// [`Message::Latest`].
+    FetchLatest,
+    /// The answer to one of our [`Message::FetchLatest`]. Not checked.
+    Latest {
+        /// The peer's own latest vertex.
+        own: Option<SignedHeader>,
+        /// The highest of ours that it holds.
+        yours: Option<SignedHeader>,
     },
 }
 
@@ -283,8 +297,8 @@ impl Network {
     /// Queues a message to a peer; if there is no such connection any more, nothing happens. Never blocks. A peer whose queue is full is
     /// disconnected and counted.
     ///
-    /// Each [`Inbound::FetchVertices`] and [`Inbound::FetchCommits`] must be answered exactly once; a peer's further requests
-    /// wait for that.
+    /// Each [`Inbound::FetchVertices`], [`Inbound::FetchCommits`] and [`Inbound::FetchLatest`] must be answered exactly once; a
+    /// peer's further requests wait for that.
     pub fn send(&self, to: Peer, message: Outbound) {
         if let Some(connection) = self.shared.connection(to) {
             connection.send(message);

@@ -60,7 +60,7 @@ impl Receiver {
             *subscription_at = Instant::now() + SUBSCRIPTION_EVERY;
         }
         match message {
-            Inbound::FetchVertices { .. } | Inbound::FetchCommits { .. } => requests
+            Inbound::FetchVertices { .. } | Inbound::FetchCommits { .. } | Inbound::FetchLatest => requests
                 .try_send(message)
                 .map_err(|_| End::breach("too_many_requests", "it does not wait for answers to what it asks")),
             _ => {
@@ -110,7 +110,7 @@ fn admit(connection: &Connection, channel: Channel, kind: Kind) -> Result<(), En
         (Kind::Vertex, Peer::Follower(_)) => {
             Err(End::breach("follower_vertex", "it pushed a vertex, but is no validator"))
         }
-        (Kind::Vertices | Kind::Commits, _) if !connection.owes(kind) => {
+        (Kind::Vertices | Kind::Commits | Kind::Latest, _) if !connection.owes(kind) => {
             Err(End::breach("unsolicited", format!("a {} frame that nobody asked for", kind.label())))
         }
         _ => Ok(()),
@@ -133,12 +133,14 @@ fn decode(connection: &Connection, kind: Kind, content: Bytes) -> Result<Inbound
     Ok(match message {
         Message::Vertex(_) => unreachable!("vertex frames are decoded above"),
         Message::Subscribe { from_round } => Inbound::Subscribe { from_round },
-        Message::FetchVertices { refs } => Inbound::FetchVertices { refs },
+        Message::FetchVertices { refs, above_round } => Inbound::FetchVertices { refs, above_round },
         Message::Vertices { vertices } => {
             Inbound::Vertices(vertices.into_iter().map(|vertex| verify(connection, vertex)).collect::<Result<_, _>>()?)
         }
         Message::FetchCommits { from_index } => Inbound::FetchCommits { from_index },
-        Message::Commits { commits, votes } => Inbound::Commits { commits, votes },
+        Message::Commits { commits, votes, oldest_index } => Inbound::Commits { commits, votes, oldest_index },
+        Message::FetchLatest => Inbound::FetchLatest,
+        Message::Latest { own, yours } => Inbound::Latest { own, yours },
     })
 }
 

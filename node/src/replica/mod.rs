@@ -296,6 +296,8 @@ impl Replica {
                 Output::Commit(commit) => self.log.push(Held::Commit(commit)),
                 Output::Accepted(vertex) => self.accepted(vertex, effects)?,
                 Output::Uncommitted(vertices) => self.uncommitted(&vertices),
+                // Nothing is done yet about a node that is behind what its peers keep: it goes on asking.
+                Output::BehindRetention { .. } => {}
                 Output::Evidence(pair) => {
                     self.evidence_count += 1;
                     let header = &pair.0.header;

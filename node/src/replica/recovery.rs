@@ -11,8 +11,8 @@ use crate::replica::log::OutputLog;
 use crate::storage::{Batch, BlockRecord, Storage, StorageError};
 use farthing_consensus::commit::Commit;
 use farthing_consensus::committee::Committee;
-use farthing_consensus::engine::{Engine, Input, Now, Output, RECOVERY_COMMITS, Recovered, Settings};
-use farthing_consensus::vertex::{VerifiedVertex, VertexRef};
+use farthing_consensus::engine::{Engine, Input, Now, Output, RECOVERY_COMMITS, Recovered, Settings, Signing};
+use farthing_consensus::vertex::{Author, VerifiedVertex, VertexRef};
 use farthing_core::block::BlockHeader;
 use farthing_core::certificate::Attestation;
 use farthing_core::execution::Ledger;
@@ -255,7 +255,9 @@ fn recovered(
     if vertices.len() > VERTICES_MAX {
         return Err(RecoveryError::TooManyVertices(gc_round));
     }
-    Ok(Recovered { last_signed, commits, vertices })
+    let mut equivocators: Vec<Author> = storage.evidence()?.into_iter().map(|(_, author, _)| author).collect();
+    equivocators.dedup();
+    Ok(Recovered { signing: Signing::Intact(last_signed), commits, vertices, equivocators })
 }
 
 fn certifier(

@@ -6,6 +6,7 @@ use crate::storage::{Storage, StorageError};
 use farthing_consensus::archive::{Archive, answer_fetch_commits, answer_fetch_vertices};
 use farthing_consensus::commit::Commit;
 use farthing_consensus::engine::Input;
+use farthing_consensus::message::Message;
 use farthing_consensus::vertex::{Round, SignedHeader, VerifiedVertex, VertexRef};
 use farthing_core::hash::{ChainHash, Digest};
 use std::cell::RefCell;
@@ -51,8 +52,9 @@ impl Replica {
     ) -> Result<(), StorageError> {
         match (from, message) {
             (_, Inbound::Subscribe { from_round }) => self.subscribe(from, from_round, effects)?,
-            (_, Inbound::FetchVertices { refs }) => {
-                let answer = self.with_archive(Vec::new(), |archive| answer_fetch_vertices(archive, &refs))?;
+            (_, Inbound::FetchVertices { refs, above_round }) => {
+                let answer =
+                    self.with_archive(Vec::new(), |archive| answer_fetch_vertices(archive, &refs, above_round))?;
                 effects.push(Effect::Send { to: from, message: Outbound::Message(answer) });
             }
             (_, Inbound::FetchCommits { from_index }) => {
@@ -60,16 +62,33 @@ impl Replica {
                 let answer = self.with_archive(votes, |archive| answer_fetch_commits(archive, from_index))?;
                 effects.push(Effect::Send { to: from, message: Outbound::Message(answer) });
             }
+            (_, Inbound::FetchLatest) => {
+                let own = match &self.last_broadcast {
+                    Some(reference) => self.storage.vertex_header(reference)?,
+                    None => None,
+                };
+                let yours = match from {
+                    Peer::Validator(author) => self.engine.latest_of(author).cloned(),
+                    Peer::Follower(_) => None,
+                };
+                effects.push(Effect::Send { to: from, message: Outbound::Message(Message::Latest { own, yours }) });
+            }
             (Peer::Validator(from), Inbound::Vertex(vertex)) => {
                 self.inputs.push_back(Input::Pushed { from, vertex });
             }
             (Peer::Validator(from), Inbound::Vertices(vertices)) => {
                 self.inputs.push_back(Input::Fetched { from, vertices });
             }
-            (Peer::Validator(from), Inbound::Commits { commits, votes }) => {
-                self.inputs.push_back(Input::FetchedCommits { from, commits, votes });
+            (Peer::Validator(from), Inbound::Commits { commits, votes, oldest_index }) => {
+                self.inputs.push_back(Input::FetchedCommits { from, commits, votes, oldest_index });
             }
-            (Peer::Follower(_), Inbound::Vertex(_) | Inbound::Vertices(_) | Inbound::Commits { .. }) => {
+            (Peer::Validator(from), Inbound::Latest { own, yours }) => {
+                self.inputs.push_back(Input::Latest { from, own, yours });
+            }
+            (
+                Peer::Follower(_),
+                Inbound::Vertex(_) | Inbound::Vertices(_) | Inbound::Commits { .. } | Inbound::Latest { .. },
+            ) => {
                 effects.push(Effect::Disconnect { peer: from, reason: "follower_spoke" });
             }
         }
@@ -143,6 +162,10 @@ impl Archive for StoredArchive<'_> {
         self.ok(self.storage.vertex(reference))
     }
 
+    fn header(&self, reference: &VertexRef) -> Option<SignedHeader> {
+        self.ok(self.storage.vertex_header(reference))
+    }
+
     fn commit(&self, index: u64) -> Option<Commit> {
         self.ok(self.storage.commit(index))
     }
@@ -153,6 +176,10 @@ impl Archive for StoredArchive<'_> {
 
     fn newest_commit(&self) -> u64 {
         self.ok(self.storage.newest_commit())
+    }
+
+    fn oldest_commit(&self) -> u64 {
+        self.ok(self.storage.oldest_commit())
     }
 
     fn recent_votes(&self) -> Vec<SignedHeader> {

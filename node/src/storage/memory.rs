@@ -109,6 +109,10 @@ impl Storage for MemoryStorage {
         self.read(|tables| tables.vertices.get(reference).cloned())
     }
 
+    fn vertex_header(&self, reference: &VertexRef) -> Result<Option<SignedHeader>, StorageError> {
+        self.read(|tables| tables.vertices.get(reference).map(|vertex| vertex.signed_header().clone()))
+    }
+
     fn vertices(&self, from: u64, to: u64, limit: usize) -> Result<Vec<VerifiedVertex>, StorageError> {
         let first = VertexRef { round: from, author: 0, digest: Digest::ZERO };
         self.read(|tables| {
@@ -123,6 +127,10 @@ impl Storage for MemoryStorage {
 
     fn newest_commit(&self) -> Result<u64, StorageError> {
         self.read(|tables| last_key(&tables.commits))
+    }
+
+    fn oldest_commit(&self) -> Result<u64, StorageError> {
+        self.read(|tables| tables.floors.oldest_commit())
     }
 
     fn block(&self, height: u64) -> Result<Option<BlockRecord>, StorageError> {

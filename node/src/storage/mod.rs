@@ -21,7 +21,7 @@ pub use retention::RETAIN_COMMITS_MIN;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use farthing_consensus::commit::Commit;
-use farthing_consensus::vertex::{VerifiedVertex, VertexRef};
+use farthing_consensus::vertex::{SignedHeader, VerifiedVertex, VertexRef};
 use farthing_core::address::Address;
 use farthing_core::amount::Amount;
 use farthing_core::block::{BlockHeader, ResultCode};
@@ -210,6 +210,9 @@ pub trait Storage: Send + Sync + 'static {
     /// A vertex.
     fn vertex(&self, reference: &VertexRef) -> Result<Option<VerifiedVertex>, StorageError>;
 
+    /// The signed header of a vertex. Cheaper than [`Storage::vertex`]: the payload is neither copied nor checked.
+    fn vertex_header(&self, reference: &VertexRef) -> Result<Option<SignedHeader>, StorageError>;
+
     /// The stored vertices of rounds `from..=to`, ascending by reference, at most `limit`.
     fn vertices(&self, from: u64, to: u64, limit: usize) -> Result<Vec<VerifiedVertex>, StorageError>;
 
@@ -218,6 +221,9 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Index of the newest stored commit; 0 if there is none.
     fn newest_commit(&self) -> Result<u64, StorageError>;
+
+    /// The lowest index whose commit is kept with all its vertices, or will be once it is made. 1 before anything was pruned.
+    fn oldest_commit(&self) -> Result<u64, StorageError>;
 
     /// The block at this height (1 or more).
     fn block(&self, height: u64) -> Result<Option<BlockRecord>, StorageError>;

@@ -63,6 +63,11 @@ impl Floors {
         Ok(next)
     }
 
+    /// The lowest commit whose vertices are all kept: the one at the floor may draw from rounds that are gone.
+    pub(super) fn oldest_commit(&self) -> u64 {
+        self.commits + 1
+    }
+
     /// The lowest height from [`Floors::transactions`] on, at most a step up and at most `bodies`, whose block is not older than
     /// [`Retention::transactions_ms`].
     fn outdated_below(

@@ -52,8 +52,8 @@ pub struct Side {
     last_arrival_us: [u64; 2],
     /// Frames from here are held up until then.
     pub stalled_until_us: u64,
-    /// Requests of this end that wait for an answer: fetches of vertices, fetches of commits.
-    unanswered: [u32; 2],
+    /// Requests of this end that wait for an answer: fetches of vertices, of commits, and of what is latest.
+    unanswered: [u32; 3],
 }
 
 /// All links.
@@ -140,7 +140,7 @@ impl Network {
         link.is_up = true;
         link.epoch += 1;
         for side in &mut link.sides {
-            side.unanswered = [0; 2];
+            side.unanswered = [0; 3];
             side.last_arrival_us = [0; 2];
         }
         link.epoch
@@ -163,6 +163,7 @@ impl Network {
         match message {
             Message::FetchVertices { .. } => from.unanswered[0] += 1,
             Message::FetchCommits { .. } => from.unanswered[1] += 1,
+            Message::FetchLatest => from.unanswered[2] += 1,
             _ => {}
         }
         // Ten megabytes a second.
@@ -204,12 +205,17 @@ impl Network {
                 let verified = vertices.into_iter().map(|vertex| self.verify(vertex)).collect::<Result<_, _>>()?;
                 Ok(Inbound::Vertices(verified))
             }
-            Message::Commits { commits, votes } => {
+            Message::Commits { commits, votes, oldest_index } => {
                 owed(&mut unanswered[1])?;
-                Ok(Inbound::Commits { commits, votes })
+                Ok(Inbound::Commits { commits, votes, oldest_index })
             }
+            Message::Latest { own, yours } => {
+                owed(&mut unanswered[2])?;
+                Ok(Inbound::Latest { own, yours })
+            }
+            Message::FetchLatest => Ok(Inbound::FetchLatest),
             Message::Subscribe { from_round } => Ok(Inbound::Subscribe { from_round }),
-            Message::FetchVertices { refs } => Ok(Inbound::FetchVertices { refs }),
+            Message::FetchVertices { refs, above_round } => Ok(Inbound::FetchVertices { refs, above_round }),
             Message::FetchCommits { from_index } => Ok(Inbound::FetchCommits { from_index }),
         }
     }

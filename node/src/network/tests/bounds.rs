@@ -54,7 +54,7 @@ async fn a_peer_gets_a_few_answers_at_a_time() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(node.events.try_recv().is_err());
     for from_index in 4..=10 {
-        let answer = Message::Commits { commits: Vec::new(), votes: Vec::new() };
+        let answer = Message::Commits { commits: Vec::new(), votes: Vec::new(), oldest_index: 1 };
         node.network.send(peer, Outbound::Message(answer));
         assert_eq!(node.message(peer).await, Inbound::FetchCommits { from_index });
     }

@@ -68,7 +68,7 @@ async fn frames_on_the_wrong_stream_or_out_of_turn() {
     let fetch = frame(Message::FetchCommits { from_index: 1 });
     check(Who::Member, "misplaced", |_| (Channel::Vertices, fetch.clone())).await;
     check(Who::Member, "misplaced", |world| (Channel::Sync, Frame::hello(world.committee.chain()).head)).await;
-    let unasked = Message::Commits { commits: Vec::new(), votes: Vec::new() };
+    let unasked = Message::Commits { commits: Vec::new(), votes: Vec::new(), oldest_index: 1 };
     check(Who::Member, "unsolicited", |_| (Channel::Sync, frame(unasked.clone()))).await;
     check(Who::Stranger, "unsolicited", |_| (Channel::Sync, frame(Message::Vertices { vertices: Vec::new() }))).await;
 }
@@ -98,9 +98,13 @@ async fn answers_with_invalid_vertices() {
     let mut raw = Raw::greeted(&world.identities[0], &world, &node, 1).await;
     assert_eq!(node.next().await, NetworkEvent::Connected(Peer::Validator(0)));
     let refs = vec![world.vertex(0, vec![1]).reference()];
-    node.network.send(Peer::Validator(0), Outbound::Message(Message::FetchVertices { refs: refs.clone() }));
+    node.network
+        .send(Peer::Validator(0), Outbound::Message(Message::FetchVertices { refs: refs.clone(), above_round: 3 }));
     let (kind, content) = raw.read(Channel::Sync).await;
-    assert_eq!((kind, &content[..]), (Kind::FetchVertices, &codec::encode(&Message::FetchVertices { refs })[..]));
+    assert_eq!(
+        (kind, &content[..]),
+        (Kind::FetchVertices, &codec::encode(&Message::FetchVertices { refs, above_round: 3 })[..])
+    );
     let mut vertex = world.vertex(0, vec![1]).vertex().clone();
     vertex.signed.signature.0[0] ^= 1;
     raw.send(Outbound::Message(Message::Vertices { vertices: vec![vertex] })).await;

@@ -22,10 +22,18 @@ fn messages(world: &World) -> Vec<(Kind, Message)> {
     vec![
         (Kind::Vertex, Message::Vertex(vertex.vertex().clone())),
         (Kind::Subscribe, Message::Subscribe { from_round: u64::MAX }),
-        (Kind::FetchVertices, Message::FetchVertices { refs: vec![vertex.reference(); FETCH_VERTICES_MAX] }),
+        (
+            Kind::FetchVertices,
+            Message::FetchVertices { refs: vec![vertex.reference(); FETCH_VERTICES_MAX], above_round: 1 },
+        ),
         (Kind::Vertices, Message::Vertices { vertices: vec![vertex.vertex().clone(); 3] }),
         (Kind::FetchCommits, Message::FetchCommits { from_index: u64::MAX }),
-        (Kind::Commits, Message::Commits { commits: vec![commit], votes: vec![vertex.signed_header().clone()] }),
+        (
+            Kind::Commits,
+            Message::Commits { commits: vec![commit], votes: vec![vertex.signed_header().clone()], oldest_index: 1 },
+        ),
+        (Kind::FetchLatest, Message::FetchLatest),
+        (Kind::Latest, Message::Latest { own: None, yours: Some(vertex.signed_header().clone()) }),
     ]
 }
 
@@ -73,12 +81,11 @@ fn a_vertex_frame_has_exactly_its_payload() {
 async fn wrong_frames_are_refused() {
     let over = |kind: Kind| [&(kind.length_max() as u32 + 1).to_le_bytes()[..], &[kind as u8]].concat();
     // Nothing follows the header: a reader that allocated and waited for the rest would report the end of the stream instead.
-    for kind in [Kind::Vertex, Kind::Subscribe, Kind::FetchVertices, Kind::Vertices, Kind::FetchCommits, Kind::Commits]
-    {
+    for (kind, _) in messages(&World::new(4)) {
         assert_eq!(reason(&over(kind)).await, "oversized", "{kind:?}");
     }
     assert_eq!(reason(&[0xff; 5]).await, "oversized");
-    assert_eq!(reason(&[1, 0, 0, 0, 6]).await, "unknown_kind");
+    assert_eq!(reason(&[1, 0, 0, 0, 8]).await, "unknown_kind");
     assert_eq!(reason(&[1, 0, 0, 0]).await, "lost");
     assert_eq!(reason(&[9, 0, 0, 0, 1, 2, 3]).await, "lost");
     assert_eq!(reason(&[0, 0, 0, 0]).await, "lost");

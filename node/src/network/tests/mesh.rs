@@ -41,8 +41,10 @@ async fn requests_are_answered_both_ways() {
     for (asks, answers) in [(0, 1), (1, 0)] {
         let (asker, answerer) = (Peer::Validator(asks as Author), Peer::Validator(answers as Author));
         let refs = vec![vertices[0].reference(), vertices[1].reference()];
-        nodes[asks].network.send(answerer, Outbound::Message(Message::FetchVertices { refs: refs.clone() }));
-        assert_eq!(nodes[answers].message(asker).await, Inbound::FetchVertices { refs });
+        nodes[asks]
+            .network
+            .send(answerer, Outbound::Message(Message::FetchVertices { refs: refs.clone(), above_round: 3 }));
+        assert_eq!(nodes[answers].message(asker).await, Inbound::FetchVertices { refs, above_round: 3 });
         let answer = Message::Vertices { vertices: vertices.iter().map(|vertex| vertex.vertex().clone()).collect() };
         nodes[answers].network.send(asker, Outbound::Message(answer));
         assert_eq!(nodes[asks].message(answerer).await, Inbound::Vertices(vertices.to_vec()));
@@ -50,9 +52,12 @@ async fn requests_are_answered_both_ways() {
         nodes[asks].network.send(answerer, Outbound::Message(Message::FetchCommits { from_index: 5 }));
         assert_eq!(nodes[answers].message(asker).await, Inbound::FetchCommits { from_index: 5 });
         let votes = vec![vertices[0].signed_header().clone()];
-        let answer = Message::Commits { commits: Vec::new(), votes: votes.clone() };
+        let answer = Message::Commits { commits: Vec::new(), votes: votes.clone(), oldest_index: 7 };
         nodes[answers].network.send(asker, Outbound::Message(answer));
-        assert_eq!(nodes[asks].message(answerer).await, Inbound::Commits { commits: Vec::new(), votes });
+        assert_eq!(
+            nodes[asks].message(answerer).await,
+            Inbound::Commits { commits: Vec::new(), votes, oldest_index: 7 }
+        );
     }
 }
 
@@ -148,7 +153,9 @@ async fn full_vertices_and_full_answers_go_through_together() {
     });
 
     for _ in 0..ANSWERS {
-        receiver.network.send(sender_peer, Outbound::Message(Message::FetchVertices { refs: refs.clone() }));
+        receiver
+            .network
+            .send(sender_peer, Outbound::Message(Message::FetchVertices { refs: refs.clone(), above_round: 3 }));
     }
     let (mut pushed, mut answers) = (Vec::new(), 0);
     while pushed.len() < usize::from(VERTICES) || answers < ANSWERS {

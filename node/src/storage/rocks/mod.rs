@@ -19,7 +19,7 @@ use super::{
 };
 use borsh::BorshDeserialize;
 use farthing_consensus::commit::Commit;
-use farthing_consensus::vertex::{VerifiedVertex, Vertex, VertexRef};
+use farthing_consensus::vertex::{SignedHeader, VerifiedVertex, Vertex, VertexRef};
 use farthing_core::address::Address;
 use farthing_core::block::BlockHeader;
 use farthing_core::certificate::CertificateAttestation;
@@ -44,6 +44,8 @@ pub struct RocksStorage {
     newest_block: AtomicU64,
     /// How far pruning has got, as stored.
     floors: Mutex<Floors>,
+    /// [`Floors::oldest_commit`], for readers.
+    oldest_commit: AtomicU64,
     /// [`Floors::transactions`], for readers and for compaction.
     transactions_floor: Arc<AtomicU64>,
 }
@@ -64,6 +66,7 @@ impl RocksStorage {
             path: path.to_owned(),
             newest_commit: AtomicU64::new(0),
             newest_block: AtomicU64::new(0),
+            oldest_commit: AtomicU64::new(floors.oldest_commit()),
             floors: Mutex::new(floors),
             transactions_floor,
         };
@@ -271,6 +274,18 @@ impl Storage for RocksStorage {
         Ok(None)
     }
 
+    fn vertex_header(&self, reference: &VertexRef) -> Result<Option<SignedHeader>, StorageError> {
+        let key = keys::vertex(reference);
+        for column in [keys::VERTICES, keys::PAYLOADS] {
+            let bytes = self.db.get_pinned_cf(self.column(column), key).map_err(|error| database_error(&error))?;
+            let Some(bytes) = bytes else { continue };
+            let damaged = || StorageError::Damaged(format!("{column} {}: an altered vertex", hex::encode(key)));
+            let signed = SignedHeader::deserialize(&mut &bytes[..]).map_err(|_| damaged())?;
+            return if signed.reference() == *reference { Ok(Some(signed)) } else { Err(damaged()) };
+        }
+        Ok(None)
+    }
+
     fn vertices(&self, from: u64, to: u64, limit: usize) -> Result<Vec<VerifiedVertex>, StorageError> {
         let first = keys::number(from);
         let in_rounds = |column: &'static str| {
@@ -304,6 +319,10 @@ impl Storage for RocksStorage {
 
     fn newest_commit(&self) -> Result<u64, StorageError> {
         Ok(self.newest_commit.load(Ordering::Acquire))
+    }
+
+    fn oldest_commit(&self) -> Result<u64, StorageError> {
+        Ok(self.oldest_commit.load(Ordering::Acquire))
     }
 
     fn block(&self, height: u64) -> Result<Option<BlockRecord>, StorageError> {
