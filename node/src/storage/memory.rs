@@ -9,7 +9,7 @@ use super::{
     StorageError, TransactionPosition, assert_batch_follows,
 };
 use farthing_consensus::commit::Commit;
-use farthing_consensus::vertex::{Author, Round, VerifiedVertex, VertexRef};
+use farthing_consensus::vertex::{Author, Round, SignedHeader, VerifiedVertex, VertexRef};
 use farthing_core::address::Address;
 use farthing_core::block::BlockHeader;
 use farthing_core::certificate::CertificateAttestation;
