@@ -1,7 +1,8 @@
 //! Blocks: what the ledger makes of commits.
 //!
 //! Block 0 stands for the genesis document. Every later block comes from one commit with transactions (or, once a second of
-//! commit time at most, from an empty one that publishes a changed state root), and names its predecessor by hash.
+//! commit time at most, from an empty one that publishes a changed state root, or the same one again after a long idle time), and
+//! names its predecessor by hash.
 
 use crate::codec;
 use crate::hash::{ChainHash, Digest};

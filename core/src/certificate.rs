@@ -119,15 +119,27 @@ impl Certificate {
     /// # Errors
     /// [`CertificateError`] says what is missing. One bad signature is enough to refuse: an honest node includes none.
     pub fn verify(&self, header: &BlockHeader, genesis: &Genesis) -> Result<(), CertificateError> {
-        let chain = genesis.chain_hash();
-        let validators = genesis.validators();
-        if header.chain != chain {
-            return Err(CertificateError::OtherChain { expected: chain, found: header.chain });
+        let keys: Vec<_> = genesis.validators().iter().map(|validator| validator.public_key).collect();
+        self.verify_by(header, &genesis.chain_hash(), &keys)
+    }
+
+    /// As [`Certificate::verify`], for the validators with these keys, in their order in the genesis document.
+    ///
+    /// # Errors
+    /// As [`Certificate::verify`].
+    pub fn verify_by(
+        &self,
+        header: &BlockHeader,
+        chain: &ChainHash,
+        keys: &[PublicKey],
+    ) -> Result<(), CertificateError> {
+        if header.chain != *chain {
+            return Err(CertificateError::OtherChain { expected: *chain, found: header.chain });
         }
         if self.links.len() > LINKS_MAX {
             return Err(CertificateError::Malformed("too many links"));
         }
-        if self.attestations.len() > validators.len() {
+        if self.attestations.len() > keys.len() {
             return Err(CertificateError::Malformed("more attestations than validators"));
         }
         let hashes = self.linked_hashes(header)?;
@@ -139,7 +151,7 @@ impl Certificate {
             return Err(CertificateError::Malformed("the last link is not attested"));
         }
         for attestation in &self.attestations {
-            let validator = validators
+            let key = keys
                 .get(usize::from(attestation.validator))
                 .ok_or(CertificateError::Malformed("a validator that does not exist"))?;
             let block = attestation
@@ -147,11 +159,11 @@ impl Certificate {
                 .checked_sub(header.height)
                 .and_then(|distance| hashes.get(usize::try_from(distance).ok()?))
                 .ok_or(CertificateError::Malformed("an attestation of a block that is not included"))?;
-            let digest = attestation_digest(&chain, attestation.height, block);
-            signature::verify(&validator.public_key, &attestation.signature, &digest)
+            let digest = attestation_digest(chain, attestation.height, block);
+            signature::verify(key, &attestation.signature, &digest)
                 .map_err(|_| CertificateError::BadSignature(attestation.validator))?;
         }
-        let quorum = quorum(validators.len());
+        let quorum = quorum(keys.len());
         if self.attestations.len() < quorum {
             return Err(CertificateError::NoQuorum { found: self.attestations.len(), quorum });
         }

@@ -16,6 +16,10 @@ use crate::state_tree::StateTree;
 use crate::transaction::{Operation, Transaction, TransactionId, VerifiedTransaction};
 use crate::transfer;
 
+/// An idle network makes a block, with nothing in it but the state root, after so many commits without one: whoever starts from a
+/// snapshot starts at a block with a state root, and nodes keep a bounded number of commits only.
+pub const IDLE_COMMITS_MAX: u64 = 128;
+
 /// What execution needs to know of a commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CommitContext {
@@ -66,7 +70,7 @@ pub struct Ledger {
     /// The newest block that carries a state root, which is the tree's; `None` until there is one after block 0, and after a
     /// restart until the block is executed again.
     pub(crate) rooted: Option<BlockHeader>,
-    /// The commit time of the last flush, and how much later the next one is due.
+    /// The commit time of the last flush, and the length of the intervals that have one each.
     pub(crate) flushed_ms: u64,
     pub(crate) flush_interval_ms: u64,
 }
@@ -117,6 +121,7 @@ impl Ledger {
         let new_second = second(commit.timestamp_ms) > second(self.newest.timestamp_ms);
         // Only a block that holds transactions changes the state, and with a root it holds those after the root.
         let changed = self.newest.transaction_count > 0;
+        let idle_for_long = commit.index - self.newest.commit_index >= IDLE_COMMITS_MAX;
         let mut flush = None;
         if new_second {
             self.tree.settle(&mut self.state);
@@ -129,7 +134,7 @@ impl Ledger {
                 Err(reason) => dropped.push((transaction.id(), reason)),
             }
         }
-        let makes_block = !results.is_empty() || (new_second && changed);
+        let makes_block = !results.is_empty() || (new_second && (changed || idle_for_long));
         let block = makes_block.then(|| self.make_block(commit, new_second.then(|| self.tree.root()), results));
         self.commit_index = commit.index;
         self.timestamp_ms = commit.timestamp_ms;

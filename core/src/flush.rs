@@ -18,7 +18,7 @@ use crate::state::{GLOBALS_SLOT, SLOT_BYTES_MAX, SlotRecord, SlotValue, State};
 use crate::state_tree::StateTree;
 use borsh::{BorshDeserialize, BorshSerialize};
 
-/// How much commit time lies between two flushes unless somebody decides otherwise.
+/// The intervals of commit time that have a flush each, unless somebody decides otherwise.
 pub const FLUSH_INTERVAL_MS_DEFAULT: u64 = 5_000;
 
 /// The point in the chain that a flushed state belongs to, and all that is needed, besides the slots, to go on from it.
@@ -93,8 +93,9 @@ impl FlushPoint {
 }
 
 impl Ledger {
-    /// Sets how much commit time lies at least between two flushes; with 0 every rooted state is flushed. It is a local choice and
-    /// changes no block.
+    /// Cuts commit time into intervals of this length, counted from the Unix epoch: the first rooted state of each is flushed; with
+    /// 0 every one is. It is a local choice and changes no block, but nodes that choose alike flush the same states, whenever they
+    /// were started, and can hand on the same chunks of them.
     pub fn set_flush_interval_ms(&mut self, interval_ms: u64) {
         self.flush_interval_ms = interval_ms;
     }
@@ -144,7 +145,8 @@ impl Ledger {
 
     /// The flush of the present state, which must be a rooted one, if one is due at the commit time `now_ms`.
     pub(crate) fn flush(&mut self, now_ms: u64) -> Option<StateFlush> {
-        if now_ms - self.flushed_ms < self.flush_interval_ms {
+        let interval = |time_ms: u64| time_ms.checked_div(self.flush_interval_ms);
+        if interval(now_ms).is_some_and(|now| Some(now) == interval(self.flushed_ms)) {
             return None;
         }
         self.flushed_ms = now_ms;

@@ -52,8 +52,9 @@
 //!
 //! # Blocks
 //! Block 0 stands for the genesis document. A commit of which at least one transaction is executed or rejected makes a block; so does
-//! the first other commit of a new second, if the state has changed since the last state root. Nothing else makes a block. "A new
-//! second" is one, by ⌊timestamp ÷ 1000⌋, in which no block lies yet. Headers are linked by hash ([`block`]).
+//! the first other commit of a new second, if the state has changed since the last state root or the newest block's commit lies
+//! [`execution::IDLE_COMMITS_MAX`] or more back. Nothing else makes a block. "A new second" is one, by ⌊timestamp ÷ 1000⌋, in
+//! which no block lies yet. Headers are linked by hash ([`block`]).
 //!
 //! # Roots and proofs
 //! - `transactions_root` is over the results of a block ([`receipt`]); a [`receipt::Receipt`] proves one of them.
@@ -93,6 +94,7 @@ pub mod receipt;
 pub mod replay;
 pub mod signature;
 pub mod state;
+pub mod state_chunk;
 pub mod state_tree;
 pub mod transaction;
 mod transfer;

@@ -39,6 +39,16 @@ pub fn top_of_path(leaf: Digest, position: u64, count: u64, path: &[Digest]) -> 
     Some(path.iter().enumerate().fold(leaf, climb))
 }
 
+/// The top of the subtree over the 2^`level` places that begin with these leaves; what follows them is nothing. Zero for no leaves.
+///
+/// # Panics
+/// If there are more leaves than places.
+pub fn subtree_top(leaves: Vec<Digest>, level: u32) -> Digest {
+    assert!(leaves.len() as u64 <= 1 << level, "{} leaves under a node of level {level}", leaves.len());
+    let lowest = depth(leaves.len() as u64);
+    (lowest..level as usize).fold(MerkleTree::new(leaves).top(), |below, _| node(&below, &NOTHING))
+}
+
 /// A tree in memory, as levels: the leaves first, the top node last. Takes about 64 bytes a leaf.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MerkleTree {
@@ -142,7 +152,7 @@ fn node(left: &Digest, right: &Digest) -> Digest {
 }
 
 /// The levels above the leaves: ⌈log2(count)⌉, for any count that somebody may claim.
-fn depth(count: u64) -> usize {
+pub(crate) fn depth(count: u64) -> usize {
     (u64::BITS - count.saturating_sub(1).leading_zeros()) as usize
 }
 

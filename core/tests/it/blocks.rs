@@ -1,7 +1,7 @@
 //! Which commits make blocks, and which blocks carry a state root.
 
 use crate::helpers::{GENESIS_MS, address, commit, key, network, output, transfer, verified};
-use farthing_core::execution::{CommitContext, Ledger};
+use farthing_core::execution::{CommitContext, IDLE_COMMITS_MAX, Ledger};
 use farthing_core::hash::Digest;
 use farthing_core::receipt::transactions_root;
 use farthing_core::state_tree::StateTree;
@@ -49,6 +49,29 @@ fn an_empty_commit_makes_a_block_only_to_publish_a_changed_root() {
         (2_600, 1, ROOT),
         (3_600, 0, ROOT),
     ]);
+}
+
+#[test]
+fn an_idle_network_makes_a_block_now_and_then() {
+    let mut ledger = Ledger::genesis(&network(&[(1, 1_000)]));
+    let mut blocks = Vec::new();
+    let mut idle = |ledger: &mut Ledger, commits: u64, step_ms: u64| {
+        for _ in 0..commits {
+            let after_ms = ledger.timestamp_ms() - GENESIS_MS + step_ms;
+            blocks.extend(commit(ledger, after_ms, &[]).block.map(|block| block.header));
+        }
+        blocks.clone()
+    };
+    assert_eq!(idle(&mut ledger, IDLE_COMMITS_MAX - 1, 500), []);
+    let made = idle(&mut ledger, 2 * IDLE_COMMITS_MAX, 500);
+    assert_eq!(
+        made.iter().map(|header| header.commit_index).collect::<Vec<_>>(),
+        [IDLE_COMMITS_MAX, 2 * IDLE_COMMITS_MAX]
+    );
+    assert!(made.iter().all(|header| header.transaction_count == 0 && header.state_root == Some(ledger.state_root())));
+    // However many commits there are in a second, only one of these blocks lies in it.
+    assert_eq!(idle(&mut ledger, 3 * IDLE_COMMITS_MAX, 0).len(), 3);
+    assert_eq!(idle(&mut ledger, 1, 1_000).len(), 4);
 }
 
 #[test]

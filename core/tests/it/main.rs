@@ -15,5 +15,6 @@ mod replay;
 mod restore;
 mod scenario;
 mod signatures;
+mod state_chunks;
 mod transactions;
 mod transfers;
