@@ -3,8 +3,9 @@
 //! A block is certified by attestations of itself or of descendants, so the highest block with a quorum of its own certifies all
 //! before it. Attestations arrive in accepted vertices, perhaps before this node executed the block: those wait, within bounds.
 
+use crate::storage::{Storage, StorageError};
 use farthing_core::block::BlockHash;
-use farthing_core::certificate::{Attestation, CertificateAttestation, quorum};
+use farthing_core::certificate::{Attestation, Certificate, CertificateAttestation, LINKS_MAX, quorum};
 use farthing_core::genesis::Genesis;
 use farthing_core::hash::ChainHash;
 use farthing_core::keys::{PublicKey, Signature};
@@ -149,6 +150,27 @@ impl Certifier {
         self.certified = self.certified.max(attestation.height);
         Ok(Some(Certified { height: attestation.height, attestations }))
     }
+}
+
+/// A certificate of the block at `height` out of what is stored: its own, or that of the next block that has one, with the headers
+/// between.
+///
+/// # Errors
+/// Those of storage.
+pub fn stored_certificate(storage: &dyn Storage, height: u64) -> Result<Option<Certificate>, StorageError> {
+    let mut links = Vec::new();
+    for certified in height..=height + LINKS_MAX as u64 {
+        if certified > height {
+            match storage.header(certified)? {
+                Some(header) => links.push(header),
+                None => return Ok(None),
+            }
+        }
+        if let Some(attestations) = storage.certificate(certified)? {
+            return Ok(Some(Certificate { links, attestations }));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

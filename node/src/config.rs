@@ -25,6 +25,8 @@ pub const NETWORK_KEY_FILE: &str = "network.key";
 pub const NOTHING_SIGNED_FILE: &str = "nothing-signed";
 /// The database in a node's home.
 pub const DATABASE_DIRECTORY: &str = "database";
+/// Where a node copies its state for peers that lag.
+pub const SNAPSHOTS_DIRECTORY: &str = "snapshots";
 
 /// The largest configuration file that is read, in bytes.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -244,6 +246,11 @@ impl Config {
     /// Where the database is.
     pub fn database(&self) -> PathBuf {
         self.home.join(DATABASE_DIRECTORY)
+    }
+
+    /// Where the state is copied for peers that lag.
+    pub fn snapshots(&self) -> PathBuf {
+        self.home.join(SNAPSHOTS_DIRECTORY)
     }
 
     fn from_document(home: &Path, document: ConfigDocument) -> Result<Config, ConfigError> {

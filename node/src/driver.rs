@@ -10,6 +10,7 @@ use crate::metrics::Metrics;
 use crate::network::{Network, NetworkEvent};
 use crate::replica::log::Ticket;
 use crate::replica::{Admission, Effect, Event, Replica, Stop};
+use crate::responder::{Job, Responder};
 use crate::storage::{IndexedTransaction, Storage, StorageError};
 use crate::verifier::Verifier;
 use crate::waiters::{Settlement, Waiters};
@@ -56,6 +57,7 @@ pub struct Driver {
     pub(crate) journal: Journal,
     pub(crate) verifier: Verifier,
     pub(crate) network: Network,
+    pub(crate) responder: Responder,
     pub(crate) metrics: Metrics,
     pub(crate) waiters: Waiters,
     pub(crate) timer: Instant,
@@ -81,21 +83,32 @@ enum Incoming {
     Stop,
 }
 
+/// How the doing of effects ended.
+#[derive(PartialEq, Eq)]
+enum Applied {
+    All,
+    /// The replica has to be started anew.
+    SnapshotStaged,
+}
+
 impl Driver {
     /// A timer that has not been set.
     pub fn no_timer() -> Instant {
         Instant::now() + NO_TIMER
     }
 
-    /// Works until it is told to stop. `effects` are those of the replica's start.
+    /// Works until it is told to stop, or until a snapshot is staged: then the driver itself comes back. `effects` are those of
+    /// the replica's start.
     ///
     /// # Errors
     /// [`Stop`] if the node cannot go on.
-    pub async fn run(mut self, effects: Vec<Effect>) -> Result<(), Stop> {
-        self.apply(effects).await;
+    pub async fn run(mut self, mut effects: Vec<Effect>) -> Result<Option<Box<Driver>>, Stop> {
         loop {
-            let effects = match self.inbox.next(self.timer).await {
-                Incoming::Stop => return Ok(()),
+            if self.apply(effects).await == Applied::SnapshotStaged {
+                return Ok(Some(Box::new(self)));
+            }
+            effects = match self.inbox.next(self.timer).await {
+                Incoming::Stop => return Ok(None),
                 Incoming::Done(Err(error)) => return Err(error.into()),
                 Incoming::Done(Ok(ticket)) => self.step(Event::Persisted(ticket))?,
                 Incoming::Verdict(vertex, verdict) => self.step(Event::Verdict { vertex, verdict })?,
@@ -114,7 +127,6 @@ impl Driver {
                 }
                 Incoming::Command(command) => self.command(command)?,
             };
-            self.apply(effects).await;
         }
     }
 
@@ -125,11 +137,12 @@ impl Driver {
     }
 
     /// Does what the replica wants, in order.
-    async fn apply(&mut self, effects: Vec<Effect>) {
+    async fn apply(&mut self, effects: Vec<Effect>) -> Applied {
         for effect in effects {
             match effect {
                 Effect::Persist { ticket, batch, sync } => self.journal.write(Write { ticket, batch, sync }).await,
                 Effect::Send { to, message } => self.network.send(to, message),
+                Effect::Answer { to, request, unsynced } => self.responder.answer(Job { to, request, unsynced }),
                 Effect::Disconnect { peer, reason } => self.network.disconnect(peer, reason),
                 Effect::Verify(vertex) => self.verifier.check_vertex(vertex),
                 Effect::SetTimer { at_ms } => self.timer = self.clock.instant(at_ms),
@@ -142,8 +155,10 @@ impl Driver {
                     self.waiters.settle(&settled, self.replica.certified_height());
                 }
                 Effect::CertifiedUpTo(height) => self.waiters.certified_up_to(height),
+                Effect::InstallSnapshot => return Applied::SnapshotStaged,
             }
         }
+        Applied::All
     }
 
     fn command(&mut self, command: Command) -> Result<Vec<Effect>, Stop> {

@@ -3,6 +3,7 @@
 pub use crate::replica::ReplicaStatus;
 
 use crate::api::NodeView;
+use crate::certifier::stored_certificate;
 use crate::mempool::Full;
 use crate::payload;
 use crate::replica::Admission;
@@ -15,7 +16,6 @@ use farthing_core::account::Account;
 use farthing_core::account_proof::{AccountProof, UncertifiedAccountProof};
 use farthing_core::address::Address;
 use farthing_core::block::{BlockHash, BlockHeader, DropReason, ResultCode, TransactionResult};
-use farthing_core::certificate::{Certificate, LINKS_MAX};
 use farthing_core::genesis::Genesis;
 use farthing_core::hash::ChainHash;
 use farthing_core::receipt::{Receipt, transaction_path};
@@ -94,6 +94,9 @@ pub enum RefuseReason {
     BadSignature,
     /// The ledger would leave it out of any block now, or did.
     Dropped(DropReason),
+    /// The ledger would leave it out of any block now, perhaps because it is in one already: this node started from a snapshot
+    /// and cannot tell.
+    Unknown,
     /// The mempool is full.
     MempoolFull,
     /// The sender has too many transactions in the mempool.
@@ -142,6 +145,7 @@ impl From<Admission> for Result<(), RefuseReason> {
         match admission {
             Admission::Pending | Admission::InBlock => Ok(()),
             Admission::Dropped(reason) => Err(RefuseReason::Dropped(reason)),
+            Admission::Unknown => Err(RefuseReason::Unknown),
             Admission::Full(Full::InAll) => Err(RefuseReason::MempoolFull),
             Admission::Full(Full::ForSender) => Err(RefuseReason::SenderFull),
         }
@@ -203,23 +207,6 @@ impl NodeHandle {
         Ok(outcomes)
     }
 
-    /// A certificate of the block at `height`: its own, or that of the next block that has one, with the headers between.
-    fn certificate(&self, height: u64) -> Result<Option<Certificate>, StorageError> {
-        let mut links = Vec::new();
-        for certified in height..=height + LINKS_MAX as u64 {
-            if certified > height {
-                match self.storage.header(certified)? {
-                    Some(header) => links.push(header),
-                    None => return Ok(None),
-                }
-            }
-            if let Some(attestations) = self.storage.certificate(certified)? {
-                return Ok(Some(Certificate { links, attestations }));
-            }
-        }
-        Ok(None)
-    }
-
     fn stored_transaction(
         &self,
         block: &BlockRecord,
@@ -264,7 +251,7 @@ impl NodeView for NodeHandle {
     fn account_proof(&self, address: Address) -> BoxFuture<'_, Result<Option<AccountProof>, Unavailable>> {
         async move {
             let Some(proof) = self.ask(|reply| Command::Prove(address, reply)).await? else { return Ok(None) };
-            let certificate = self.certificate(proof.header().height).map_err(|_| Unavailable)?;
+            let certificate = stored_certificate(&*self.storage, proof.header().height).map_err(|_| Unavailable)?;
             Ok(certificate.map(|certificate| proof.certify(certificate)))
         }
         .boxed()
@@ -288,7 +275,7 @@ impl NodeView for NodeHandle {
     fn receipt(&self, position: TransactionPosition) -> Result<Option<Receipt>, StorageError> {
         let Some(block) = self.storage.block(position.height)? else { return Ok(None) };
         let Some(transaction) = self.stored_transaction(&block, position.position)? else { return Ok(None) };
-        let Some(certificate) = self.certificate(position.height)? else { return Ok(None) };
+        let Some(certificate) = stored_certificate(&*self.storage, position.height)? else { return Ok(None) };
         let results: Vec<_> =
             block.entries.iter().map(|entry| TransactionResult { id: entry.id, code: entry.code }).collect();
         Ok(Some(Receipt {

@@ -139,7 +139,7 @@ fn generate_key() -> Result<SecretKey, InitError> {
     Ok(SecretKey::from_seed(&seed))
 }
 
-fn sync_directory(directory: &Path) -> io::Result<()> {
+pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 

@@ -109,3 +109,7 @@ impl Worker {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "journal_tests.rs"]
+mod tests;

@@ -18,7 +18,11 @@ pub mod metrics;
 pub mod network;
 pub mod node;
 pub mod payload;
+pub mod repair;
 pub mod replica;
+pub mod responder;
+pub mod restart;
+pub mod snapshot;
 pub mod storage;
 #[cfg(test)]
 mod test_support;

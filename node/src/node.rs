@@ -5,14 +5,20 @@ use crate::config::Config;
 use crate::driver::{Clock, Driver, Inbox};
 use crate::handle::{NodeHandle, NodeInfo};
 use crate::init;
-use crate::journal::Journal;
 use crate::keys_file::Identity;
 use crate::mempool::MempoolLimits;
 use crate::metrics::Metrics;
 use crate::network::{Member, Network, NetworkConfig};
-use crate::replica::{Own, Replica, ReplicaSettings, Stop};
+use crate::repair;
+use crate::replica::log::Ticket;
+use crate::replica::serve::Sources;
+use crate::replica::{Own, RecoveryError, Replica, ReplicaSettings};
+use crate::responder::Responder;
+use crate::restart::{Failure, Starter};
+use crate::snapshot::{Snapshots, SnapshotsSettings};
 use crate::storage::rocks::{OpenOptions, RocksStorage};
-use crate::storage::{Retention, Storage};
+use crate::storage::watched::WatchedStorage;
+use crate::storage::{Retention, Storage, StorageError};
 use crate::verifier::Verifier;
 use crate::waiters::Waiters;
 use anyhow::Context as _;
@@ -20,6 +26,7 @@ use farthing_consensus::committee::Committee;
 use farthing_consensus::engine::Settings;
 use farthing_consensus::vertex::Author;
 use farthing_core::genesis::Genesis;
+use farthing_core::state_chunk::CHUNK_LEVEL;
 use prometheus_client::registry::Registry;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -39,6 +46,7 @@ const TRANSACTIONS_MARGIN_MS: u64 = 600_000;
 /// # Errors
 /// Whatever keeps the node from starting or from going on, with what to do about it.
 pub fn run(config: Config) -> anyhow::Result<()> {
+    let home = config.home.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads to run on")?;
     let result = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
@@ -53,14 +61,33 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     });
     // What is still running are connections of clients; they have had their time.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    if let Some(error) = result.as_ref().err().filter(|error| is_damage(error)) {
+        match repair::note_damage(&home, &format!("{error:#}")) {
+            Ok(()) => {
+                tracing::error!("the next start moves the database aside and fetches the ledger from the other nodes")
+            }
+            Err(error) => tracing::error!(%error, "it could not be noted that the database is damaged"),
+        }
+    }
     result
+}
+
+/// Whether the database has to be repaired.
+fn is_damage(error: &anyhow::Error) -> bool {
+    error.downcast_ref().is_some_and(StorageError::is_damage)
+        || error.downcast_ref().is_some_and(RecoveryError::is_damage)
+        || error.downcast_ref().is_some_and(Failure::is_damage)
 }
 
 async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let genesis = Arc::new(config.load_genesis()?);
     let identity = Identity::load(&config, &genesis)?;
     let committee = Arc::new(Committee::from_genesis(&genesis));
-    let storage = open_storage(&config, &genesis, &identity)?;
+    if let Some(how) = repair::move_damaged_aside(&config)? {
+        tracing::warn!(%how, "the damaged database was moved aside: the ledger is fetched from the other nodes again");
+    }
+    let (done_in, done) = mpsc::unbounded_channel();
+    let storage = open_storage(&config, &genesis, &identity, done_in.clone())?;
     // Taken before anything is signed: a port that is in use stops the node with nothing done.
     let listener = TcpListener::bind(config.api.listen).await.with_context(|| {
         format!("cannot listen on {} (api.listen): choose another port, or stop what uses it", config.api.listen)
@@ -71,13 +98,17 @@ async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
     let network_config = network_config(&config, &genesis, &identity, &committee);
     let (network, network_events) = Network::start(network_config, &mut registry)?;
 
-    let (done_in, done) = mpsc::unbounded_channel();
     let (verdicts_in, verdicts) = mpsc::unbounded_channel();
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let stop = CancellationToken::new();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let verifier = Verifier::start(*committee.chain(), threads, verdicts_in)?;
-    let journal = Journal::start(storage.clone(), retention(&config, &genesis), done_in)?;
+    let sources = Sources {
+        chain: *committee.chain(),
+        storage: storage.clone(),
+        snapshots: Arc::new(Snapshots::new(storage.clone(), snapshots_settings(&config))),
+    };
+    let responder = Responder::start(sources, network.clone(), done_in.clone())?;
     let own = identity.validator.map(|validator| Own { author: validator.author, key: validator.key });
     let info = Arc::new(NodeInfo {
         genesis_json: genesis.to_json(),
@@ -90,30 +121,31 @@ async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
     let handle =
         NodeHandle::new(info, storage.clone(), commands_in, verifier.submissions(), Arc::new(Mutex::new(registry)));
 
-    let (clock, mut effects) = (Clock::start(), Vec::new());
-    let replica = Replica::start(
-        &genesis,
+    let starter = Starter {
+        genesis: genesis.clone(),
         committee,
-        own.clone(),
-        replica_settings(&config),
-        storage.clone(),
-        clock.now(),
-        &mut effects,
-    )?;
-    log_start(&config, &genesis, own.as_ref().map(|own| own.author), &replica);
+        own,
+        settings: replica_settings(&config),
+        retention: retention(&config, &genesis),
+        done: done_in,
+    };
+    let (clock, mut effects) = (Clock::start(), Vec::new());
+    let replica = starter.start(&storage, clock.now(), &mut effects)?;
+    log_start(&config, &genesis, starter.own.as_ref().map(|own| own.author), &replica);
     let driver = Driver {
         replica,
         clock,
+        journal: starter.journal(&storage)?,
         storage,
-        journal,
         verifier,
         network: network.clone(),
+        responder,
         metrics,
         waiters: Waiters::default(),
         timer: Driver::no_timer(),
         inbox: Inbox { done, verdicts, network: network_events, commands, stop: stop.clone() },
     };
-    let mut ended = spawn_driver(driver, effects)?;
+    let mut ended = spawn_driver(starter, driver, effects)?;
     let api = tokio::spawn(api::serve(listener, Arc::new(handle), api_metrics, api_config(&config), stop.clone()));
 
     let result = tokio::select! {
@@ -140,20 +172,26 @@ async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
 
 /// Runs the driver on a thread of its own.
 fn spawn_driver(
+    starter: Starter,
     driver: Driver,
     effects: Vec<crate::replica::Effect>,
-) -> anyhow::Result<oneshot::Receiver<Result<(), Stop>>> {
+) -> anyhow::Result<oneshot::Receiver<Result<(), Failure>>> {
     let (end, ended) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     std::thread::Builder::new().name("driver".into()).spawn(move || {
-        let result = runtime.block_on(driver.run(effects));
+        let result = runtime.block_on(starter.run(driver, effects));
         // Whoever waits for the end may have given up.
         let _ = end.send(result);
     })?;
     Ok(ended)
 }
 
-fn open_storage(config: &Config, genesis: &Genesis, identity: &Identity) -> anyhow::Result<Arc<dyn Storage>> {
+fn open_storage(
+    config: &Config,
+    genesis: &Genesis,
+    identity: &Identity,
+    failed: mpsc::UnboundedSender<Result<Ticket, StorageError>>,
+) -> anyhow::Result<Arc<dyn Storage>> {
     let validator = identity.validator.as_ref().map(|validator| validator.key.public_key());
     let options = OpenOptions { chain: genesis.chain_hash(), validator };
     let storage = RocksStorage::open(&config.database(), &options)?;
@@ -165,7 +203,7 @@ fn open_storage(config: &Config, genesis: &Genesis, identity: &Identity) -> anyh
         }
         init::remove_nothing_signed(&config.home)?;
     }
-    Ok(Arc::new(storage))
+    Ok(Arc::new(WatchedStorage::new(storage, failed)))
 }
 
 fn network_config(
@@ -212,6 +250,15 @@ fn replica_settings(config: &Config) -> ReplicaSettings {
             per_sender_max: config.mempool.per_sender_max,
         },
         flush_interval_ms: None,
+        chunk_level: None,
+    }
+}
+
+fn snapshots_settings(config: &Config) -> SnapshotsSettings {
+    SnapshotsSettings {
+        chunk_level: CHUNK_LEVEL,
+        retain_commits: config.storage.retain_commits,
+        directory: Some(config.snapshots()),
     }
 }
 

@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 /// A block: its header, and its transactions with their results.
 ///
-/// Headers are kept for ever; of a block whose body is pruned the list of transactions is empty and `pruned` says so. Commits
+/// Headers are kept for ever, from the snapshot on that the node started from, if it did; of a block whose body is pruned the list of
+/// transactions is empty and `pruned` says so. Commits
 /// without transactions make no block, but for one a second at most that publishes a changed state root.
 #[utoipa::path(
     get,
@@ -23,7 +24,7 @@ use std::sync::Arc;
     responses(
         (status = 200, description = "The block.", body = BlockView),
         (status = 400, description = "`invalid_parameter`: not a height.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "`no_such_block`.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`no_such_block`, or `not_kept`: it came before the snapshot that this node started from.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "`unavailable`.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -47,6 +48,15 @@ pub(super) fn is_certified(storage: &dyn Storage, height: u64) -> Result<bool, S
     Ok(false)
 }
 
+/// What came before the snapshot that this node started from is not here.
+pub(super) fn not_kept(storage: &dyn Storage) -> Result<ApiError, StorageError> {
+    let begins_at = storage.base()?.map_or(0, |base| base.height);
+    Ok(ApiError::new(
+        ProblemCode::NotKept,
+        format!("this node started from a snapshot at block {begins_at} and has nothing before it: ask another one"),
+    ))
+}
+
 /// `None` for the latest.
 fn parse_height(text: &str) -> Result<Option<u64>, ApiError> {
     if text == "latest" {
@@ -68,11 +78,14 @@ fn read_block(node: &dyn NodeView, height: Option<u64>) -> Result<BlockView, Api
             "block 0 stands for the genesis document, see /v1/genesis; the first transaction makes block 1",
         ));
     }
-    let none =
-        || ApiError::new(ProblemCode::NoSuchBlock, format!("there is no block {height}, the newest is {newest}"));
-    let (header, entries) = match storage.block(height)? {
-        Some(block) => (block.header, Some(block.entries)),
-        None => (storage.header(height)?.ok_or_else(none)?, None),
+    let (header, entries) = match (storage.block(height)?, storage.header(height)?) {
+        (Some(block), _) => (block.header, Some(block.entries)),
+        (None, Some(header)) => (header, None),
+        (None, None) if height <= newest => return Err(not_kept(storage)?),
+        (None, None) => {
+            let detail = format!("there is no block {height}, the newest is {newest}");
+            return Err(ApiError::new(ProblemCode::NoSuchBlock, detail));
+        }
     };
     Ok(BlockView {
         hash: header.hash(),

@@ -223,6 +223,10 @@ fn status_of(outcome: &SubmitOutcome) -> TransactionStatus {
             certified: *certified,
             ..TransactionStatus::new(*id, executed_state(*code))
         },
+        SubmitOutcome::Refused { id, reason: reason @ RefuseReason::Unknown } => TransactionStatus {
+            detail: Some(refuse_detail(reason).into()),
+            ..TransactionStatus::new(*id, TransactionState::Unknown)
+        },
         SubmitOutcome::Refused { id, reason } => TransactionStatus {
             reason: Some(dropped_reason(reason)),
             detail: Some(refuse_detail(reason).into()),
@@ -277,7 +281,7 @@ fn dropped_reason(reason: &RefuseReason) -> DroppedReason {
         RefuseReason::Dropped(reason) => DroppedReason::from(*reason),
         RefuseReason::MempoolFull => DroppedReason::MempoolFull,
         RefuseReason::SenderFull => DroppedReason::SenderLimit,
-        RefuseReason::NotReady => DroppedReason::Other,
+        RefuseReason::NotReady | RefuseReason::Unknown => DroppedReason::Other,
     }
 }
 
@@ -300,6 +304,10 @@ fn refuse_detail(reason: &RefuseReason) -> &'static str {
         }
         RefuseReason::Dropped(DropReason::NonceTooHigh) => {
             "the nonce is 0 or too far above the account's highest: sign with the account's next_nonce"
+        }
+        RefuseReason::Unknown => {
+            "it cannot be executed any more, perhaps because it was: this node started from a snapshot and does not know what came \
+             before it; ask another one"
         }
         RefuseReason::MempoolFull => "the node's mempool is full: try again shortly, or another node",
         RefuseReason::SenderFull => {

@@ -1,12 +1,12 @@
 //! `GET /v1/transactions/…`.
 
 use super::ApiState;
-use super::blocks::is_certified;
+use super::blocks::{is_certified, not_kept};
 use super::extract::{NoParameters, Segment};
 use super::problem::ApiError;
 use super::submit::{executed_state, rejected_detail};
 use super::view::NodeView;
-use crate::storage::{IndexedTransaction, TransactionPosition};
+use crate::storage::{IndexedTransaction, StorageError, TransactionPosition};
 use axum::Json;
 use axum::extract::State;
 use farthing_client::{
@@ -61,7 +61,7 @@ pub(super) async fn transaction(
     responses(
         (status = 200, description = "The receipt.", body = serde_json::Value),
         (status = 400, description = "`invalid_parameter`: not an id.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "`no_such_transaction`.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`no_such_transaction`, or `not_kept`: this node started from a snapshot and does not know what came before it.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`not_certified_yet`: ask again.", body = Problem, content_type = "application/problem+json"),
         (status = 410, description = "`pruned`: the node no longer has the block's body.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "`unavailable`.", body = Problem, content_type = "application/problem+json"),
@@ -78,10 +78,18 @@ pub(super) async fn receipt(
             true => {
                 ApiError::new(ProblemCode::NotCertifiedYet, "the transaction is in no block yet: ask again shortly")
             }
-            false => ApiError::new(ProblemCode::NoSuchTransaction, format!("this node knows no transaction {id}")),
+            false => state.blocking(move |node| Ok(no_such_transaction(node, id)?)).await?,
         });
     };
     state.blocking(move |node| read_receipt(node, indexed.position)).await.map(Json)
+}
+
+/// A node that started from a snapshot does not know what came before.
+fn no_such_transaction(node: &dyn NodeView, id: TransactionId) -> Result<ApiError, StorageError> {
+    match node.storage().base()? {
+        Some(_) => not_kept(node.storage()),
+        None => Ok(ApiError::new(ProblemCode::NoSuchTransaction, format!("this node knows no transaction {id}"))),
+    }
 }
 
 /// Where a transaction stands, as the API says it.

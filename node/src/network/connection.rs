@@ -6,13 +6,12 @@ use super::queue::Queue;
 use super::receive::{Receiver, read_content};
 use super::streams::HANDSHAKE_MAX;
 use super::{Inbound, NetworkEvent, Outbound, Peer, REQUESTS_UNANSWERED_MAX, Shared};
-use farthing_consensus::message::Message;
 use farthing_core::hash::{ChainHash, Digest};
 use futures::AsyncReadExt as _;
 use futures::io::WriteHalf;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId, Stream};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -63,10 +62,10 @@ pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     vertices: Queue,
     sync: Queue,
-    /// Our requests that the peer has not answered yet.
-    owed_vertices: AtomicU32,
-    owed_commits: AtomicU32,
-    owed_latest: AtomicU32,
+    /// Our requests that the peer has not answered yet, by the kind of the answer.
+    owed: Counts,
+    /// The peer's requests that were handed to the driver and are not answered yet, by the kind of the answer.
+    asked: Counts,
     /// How many more of the peer's requests may be handed to the driver: see [`REQUESTS_UNANSWERED_MAX`].
     pub(super) unanswered: Semaphore,
     /// Why it was closed from this side; the first reason counts.
@@ -106,9 +105,8 @@ impl Connection {
             vertices: Queue::new(shared.queue_bytes_max),
             sync: Queue::new(SYNC_QUEUE_BYTES_MAX),
             shared,
-            owed_vertices: AtomicU32::new(0),
-            owed_commits: AtomicU32::new(0),
-            owed_latest: AtomicU32::new(0),
+            owed: Counts::default(),
+            asked: Counts::default(),
             unanswered: Semaphore::new(REQUESTS_UNANSWERED_MAX),
             closed_for: Mutex::new(None),
             closed: CancellationToken::new(),
@@ -116,15 +114,16 @@ impl Connection {
         })
     }
 
-    /// Queues a message, or closes the connection if it cannot be queued.
+    /// Queues a message, or closes the connection if it cannot be queued. An answer to what was asked over an earlier connection
+    /// of this peer goes nowhere: over this one nobody waits for it.
     pub(super) fn send(&self, message: Outbound) {
-        match &message {
-            Outbound::Message(Message::FetchVertices { .. }) => self.owed_vertices.fetch_add(1, Ordering::Relaxed),
-            Outbound::Message(Message::FetchCommits { .. }) => self.owed_commits.fetch_add(1, Ordering::Relaxed),
-            Outbound::Message(Message::FetchLatest) => self.owed_latest.fetch_add(1, Ordering::Relaxed),
-            _ => 0,
-        };
         let frame = Frame::encode(message);
+        if frame.kind.is_answer() && !self.asked.take(frame.kind) {
+            return;
+        }
+        if let Some(answer) = frame.kind.answer() {
+            self.owed.add(answer);
+        }
         if frame.length() > frame.kind.length_max() {
             return self.close(End::TooLong { kind: frame.kind.label(), length: frame.length() });
         }
@@ -158,23 +157,13 @@ impl Connection {
 
     /// Whether the peer owes us an answer of this kind.
     pub(super) fn owes(&self, kind: Kind) -> bool {
-        self.owed(kind).is_some_and(|owed| owed.load(Ordering::Relaxed) > 0)
+        self.owed.has(kind)
     }
 
-    /// The peer has answered.
+    /// The peer has answered, if this is an answer.
     pub(super) fn answered(&self, kind: Kind) {
-        if let Some(owed) = self.owed(kind) {
-            let before = owed.fetch_sub(1, Ordering::Relaxed);
-            assert!(before > 0, "an answer is read only if it is owed");
-        }
-    }
-
-    fn owed(&self, kind: Kind) -> Option<&AtomicU32> {
-        match kind {
-            Kind::Vertices => Some(&self.owed_vertices),
-            Kind::Commits => Some(&self.owed_commits),
-            Kind::Latest => Some(&self.owed_latest),
-            _ => None,
+        if kind.is_answer() {
+            assert!(self.owed.take(kind), "an answer is read only if it is owed");
         }
     }
 
@@ -183,6 +172,35 @@ impl Connection {
             Channel::Vertices => &self.vertices,
             Channel::Sync => &self.sync,
         }
+    }
+}
+
+/// Counts by kind.
+#[derive(Default)]
+struct Counts(Mutex<BTreeMap<Kind, u32>>);
+
+impl Counts {
+    fn add(&self, kind: Kind) {
+        *self.lock().entry(kind).or_default() += 1;
+    }
+
+    /// Takes one off; false if there is none.
+    fn take(&self, kind: Kind) -> bool {
+        match self.lock().get_mut(&kind) {
+            Some(count) if *count > 0 => {
+                *count -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn has(&self, kind: Kind) -> bool {
+        self.lock().get(&kind).is_some_and(|count| *count > 0)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Kind, u32>> {
+        self.0.lock().expect("nothing panics while it holds this lock")
     }
 }
 
@@ -288,16 +306,17 @@ async fn write_next(
     frame::write_all(stream, &frame.payload).await?;
     connection.shared.metrics.frame(Direction::Out, channel, 4 + frame.length());
     connection.shared.metrics.message(Direction::Out, frame.kind);
-    if matches!(frame.kind, Kind::Vertices | Kind::Commits | Kind::Latest) {
+    if frame.kind.is_answer() {
         connection.unanswered.add_permits(1);
     }
     Ok(())
 }
 
 /// Hands the peer's requests to the driver, a few at a time: see [`REQUESTS_UNANSWERED_MAX`].
-async fn hand_over_requests(connection: Arc<Connection>, mut waiting: mpsc::Receiver<Inbound>) -> End {
-    while let Some(message) = waiting.recv().await {
+async fn hand_over_requests(connection: Arc<Connection>, mut waiting: mpsc::Receiver<(Kind, Inbound)>) -> End {
+    while let Some((kind, message)) = waiting.recv().await {
         connection.unanswered.acquire().await.expect("it is never closed").forget();
+        connection.asked.add(kind.answer().expect("only requests are handed over here"));
         connection.shared.emit(NetworkEvent::Message { from: connection.peer, message }).await;
     }
     // The receivers have ended, and it is for them to say why.

@@ -8,11 +8,13 @@
 //! ```
 
 use super::{Outbound, REQUESTS_UNANSWERED_MAX};
+use crate::snapshot::{MANIFEST_BYTES_MAX, SnapshotMessage};
 use bytes::Bytes;
 use farthing_consensus::message::{ANSWER_BYTES_MAX, FETCH_VERTICES_MAX, MESSAGE_BYTES_MAX, Message};
 use farthing_consensus::vertex::{PAYLOAD_BYTES_MAX, SignedHeader, Vertex};
-use farthing_core::codec;
+use farthing_core::codec::{self, CodecError};
 use farthing_core::hash::ChainHash;
+use farthing_core::state_chunk::CHUNK_BYTES_MAX;
 use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use std::io;
 use std::time::Duration;
@@ -45,6 +47,9 @@ const LATEST_BYTES_MAX: usize = 1 + 2 * (1 + HEADER_BYTES_MAX);
 /// The most bytes waiting for a peer on the sync stream: the answers to all requests handed over, and our own requests.
 pub(super) const SYNC_QUEUE_BYTES_MAX: usize = REQUESTS_UNANSWERED_MAX * MESSAGE_BYTES_MAX + 1024 * 1024;
 
+/// The bytes of a fetch of a chunk: kind, state root, number.
+const FETCH_CHUNK_BYTES: usize = 1 + 32 + 4;
+
 /// The bytes of a hello's content.
 const HELLO_BYTES: usize = 33;
 
@@ -58,8 +63,8 @@ pub(super) enum Channel {
     Sync,
 }
 
-/// The first byte of a frame's content; for messages it is borsh's tag of the [`Message`] variant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// The first byte of a frame's content; for messages of consensus it is borsh's tag of the [`Message`] variant.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Kind {
     Vertex = 0,
     Subscribe = 1,
@@ -69,6 +74,10 @@ pub(super) enum Kind {
     Commits = 5,
     FetchLatest = 6,
     Latest = 7,
+    FetchManifest = 0x20,
+    Manifest = 0x21,
+    FetchChunk = 0x22,
+    Chunk = 0x23,
     Hello = 0xff,
 }
 
@@ -121,6 +130,10 @@ impl Kind {
             5 => Kind::Commits,
             6 => Kind::FetchLatest,
             7 => Kind::Latest,
+            0x20 => Kind::FetchManifest,
+            0x21 => Kind::Manifest,
+            0x22 => Kind::FetchChunk,
+            0x23 => Kind::Chunk,
             0xff => Kind::Hello,
             _ => return None,
         })
@@ -136,8 +149,27 @@ impl Kind {
             | Kind::Commits
             | Kind::FetchLatest
             | Kind::Latest => Some(Channel::Sync),
+            Kind::FetchManifest | Kind::Manifest | Kind::FetchChunk | Kind::Chunk => Some(Channel::Sync),
             Kind::Hello => None,
         }
+    }
+
+    /// For a request, what it must be answered with.
+    pub(super) fn answer(self) -> Option<Kind> {
+        match self {
+            Kind::FetchVertices => Some(Kind::Vertices),
+            Kind::FetchCommits => Some(Kind::Commits),
+            Kind::FetchLatest => Some(Kind::Latest),
+            Kind::FetchManifest => Some(Kind::Manifest),
+            Kind::FetchChunk => Some(Kind::Chunk),
+            Kind::Vertex | Kind::Subscribe | Kind::Vertices | Kind::Commits | Kind::Latest | Kind::Hello => None,
+            Kind::Manifest | Kind::Chunk => None,
+        }
+    }
+
+    /// Whether it answers a request.
+    pub(super) fn is_answer(self) -> bool {
+        matches!(self, Kind::Vertices | Kind::Commits | Kind::Latest | Kind::Manifest | Kind::Chunk)
     }
 
     /// The most bytes of the content of a frame of this kind.
@@ -150,6 +182,10 @@ impl Kind {
             Kind::Commits => MESSAGE_BYTES_MAX,
             Kind::FetchLatest => 1,
             Kind::Latest => LATEST_BYTES_MAX,
+            Kind::FetchManifest => 1,
+            Kind::Manifest => 1 + 1 + MANIFEST_BYTES_MAX,
+            Kind::FetchChunk => FETCH_CHUNK_BYTES,
+            Kind::Chunk => FETCH_CHUNK_BYTES + 1 + CHUNK_BYTES_MAX,
             Kind::Hello => HELLO_BYTES,
         }
     }
@@ -164,6 +200,10 @@ impl Kind {
             Kind::Commits => "commits",
             Kind::FetchLatest => "fetch_latest",
             Kind::Latest => "latest",
+            Kind::FetchManifest => "fetch_manifest",
+            Kind::Manifest => "manifest",
+            Kind::FetchChunk => "fetch_chunk",
+            Kind::Chunk => "chunk",
             Kind::Hello => "hello",
         }
     }
@@ -181,6 +221,7 @@ impl Frame {
             Outbound::Vertex(vertex) => return Frame::vertex(vertex.vertex()),
             Outbound::Message(Message::Vertex(vertex)) => return Frame::vertex(&vertex),
             Outbound::Message(message) => message,
+            Outbound::Snapshot(message) => return Frame::snapshot(&message),
         };
         let content = codec::encode(&message);
         let kind = Kind::from_byte(content[0]).expect("every message has a kind");
@@ -197,6 +238,18 @@ impl Frame {
         content.extend_from_slice(&codec::encode(&vertex.signed));
         content.extend_from_slice(&(vertex.payload.len() as u32).to_le_bytes());
         Frame::new(Kind::Vertex, content, vertex.payload.clone())
+    }
+
+    fn snapshot(message: &SnapshotMessage) -> Frame {
+        let (kind, rest) = match message {
+            SnapshotMessage::FetchManifest => (Kind::FetchManifest, Vec::new()),
+            SnapshotMessage::Manifest(manifest) => (Kind::Manifest, codec::encode(manifest)),
+            SnapshotMessage::FetchChunk(id) => (Kind::FetchChunk, codec::encode(id)),
+            SnapshotMessage::Chunk(id, chunk) => (Kind::Chunk, codec::encode(&(id, chunk))),
+        };
+        let mut content = vec![kind as u8];
+        content.extend_from_slice(&rest);
+        Frame::new(kind, content, Bytes::new())
     }
 
     fn new(kind: Kind, content: Vec<u8>, payload: Bytes) -> Frame {
@@ -218,6 +271,18 @@ pub(super) fn decode_vertex(content: Bytes) -> Result<Vertex, io::Error> {
     }
     let payload = content.slice(content.len() - rest.len()..);
     Ok(Vertex { signed, payload })
+}
+
+/// Decodes the content of a frame about snapshots; none for other kinds.
+pub(super) fn decode_snapshot(kind: Kind, content: &[u8]) -> Option<Result<SnapshotMessage, CodecError>> {
+    let (rest, max) = (&content[1..], kind.length_max());
+    Some(match kind {
+        Kind::FetchManifest => codec::decode::<()>(rest, max).map(|()| SnapshotMessage::FetchManifest),
+        Kind::Manifest => codec::decode(rest, max).map(SnapshotMessage::Manifest),
+        Kind::FetchChunk => codec::decode(rest, max).map(SnapshotMessage::FetchChunk),
+        Kind::Chunk => codec::decode(rest, max).map(|(id, chunk)| SnapshotMessage::Chunk(id, chunk)),
+        _ => return None,
+    })
 }
 
 /// Fills `buffer`; every byte that comes starts the clock of [`SILENCE_MAX`] again.

@@ -16,7 +16,7 @@
 //!
 //! # Frames
 //! A frame is its length as a little-endian `u32` and then that many bytes: the borsh encoding of a
-//! [`farthing_consensus::message::Message`], whose first byte is the kind. The first frame in each direction of each stream is a hello with
+//! [`farthing_consensus::message::Message`], whose first byte is the kind, or a [`SnapshotMessage`] behind its kind. The first frame in each direction of each stream is a hello with
 //! the chain hash. A frame of length zero is a heartbeat, sent when there is nothing else. The length is checked against the
 //! bound of its kind, stream and sender before anything is allocated for it (see [`frame`]).
 //!
@@ -43,6 +43,7 @@ mod swarm;
 #[cfg(test)]
 mod tests;
 
+use crate::snapshot::SnapshotMessage;
 use connection::{Connection, End};
 use farthing_consensus::commit::Commit;
 use farthing_consensus::committee::Committee;
@@ -157,6 +158,8 @@ pub enum Inbound {
         /// The highest of ours that it holds.
         yours: Option<SignedHeader>,
     },
+    /// A request for a part of a snapshot, which must be answered exactly once, or the answer to one of ours, unchecked.
+    Snapshot(SnapshotMessage),
 }
 
 /// What happens on the network. The events of one peer come in order: connected, its messages, disconnected.
@@ -184,6 +187,8 @@ pub enum NetworkEvent {
 pub enum Outbound {
     /// An own vertex. Its payload is shared, not copied.
     Vertex(VerifiedVertex),
+    /// About snapshots.
+    Snapshot(SnapshotMessage),
     /// Anything else.
     Message(Message),
 }

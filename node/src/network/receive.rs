@@ -25,7 +25,7 @@ pub(super) struct Receiver {
     connection: Arc<Connection>,
     channel: Channel,
     stream: ReadHalf<Stream>,
-    requests: mpsc::Sender<Inbound>,
+    requests: mpsc::Sender<(Kind, Inbound)>,
     /// When the next subscription may be handed over.
     subscription_at: Instant,
 }
@@ -35,7 +35,7 @@ impl Receiver {
         connection: Arc<Connection>,
         channel: Channel,
         stream: ReadHalf<Stream>,
-        requests: mpsc::Sender<Inbound>,
+        requests: mpsc::Sender<(Kind, Inbound)>,
     ) -> Receiver {
         Receiver { connection, channel, stream, requests, subscription_at: Instant::now() }
     }
@@ -59,15 +59,12 @@ impl Receiver {
             tokio::time::sleep_until(*subscription_at).await;
             *subscription_at = Instant::now() + SUBSCRIPTION_EVERY;
         }
-        match message {
-            Inbound::FetchVertices { .. } | Inbound::FetchCommits { .. } | Inbound::FetchLatest => requests
-                .try_send(message)
-                .map_err(|_| End::breach("too_many_requests", "it does not wait for answers to what it asks")),
-            _ => {
-                connection.shared.emit(NetworkEvent::Message { from: connection.peer, message }).await;
-                Ok(())
-            }
+        if kind.answer().is_some() {
+            let too_many = |_| End::breach("too_many_requests", "it does not wait for answers to what it asks");
+            return requests.try_send((kind, message)).map_err(too_many);
         }
+        connection.shared.emit(NetworkEvent::Message { from: connection.peer, message }).await;
+        Ok(())
     }
 }
 
@@ -110,7 +107,7 @@ fn admit(connection: &Connection, channel: Channel, kind: Kind) -> Result<(), En
         (Kind::Vertex, Peer::Follower(_)) => {
             Err(End::breach("follower_vertex", "it pushed a vertex, but is no validator"))
         }
-        (Kind::Vertices | Kind::Commits | Kind::Latest, _) if !connection.owes(kind) => {
+        _ if kind.is_answer() && !connection.owes(kind) => {
             Err(End::breach("unsolicited", format!("a {} frame that nobody asked for", kind.label())))
         }
         _ => Ok(()),
@@ -127,6 +124,11 @@ fn decode(connection: &Connection, kind: Kind, content: Bytes) -> Result<Inbound
             return Err(End::breach("wrong_author", format!("it pushed a vertex of validator {author}")));
         }
         return Ok(Inbound::Vertex(verify(connection, vertex)?));
+    }
+    if let Some(message) = frame::decode_snapshot(kind, &content) {
+        let message = message.map_err(|error| malformed(error.to_string()))?;
+        connection.answered(kind);
+        return Ok(Inbound::Snapshot(message));
     }
     let message = codec::decode(&content, kind.length_max()).map_err(|error| malformed(error.to_string()))?;
     connection.answered(kind);

@@ -10,16 +10,19 @@
 
 pub mod log;
 mod recovery;
-mod serve;
+pub mod serve;
+mod snapshot;
 mod status;
 
 pub use recovery::{RecoveryError, ReplicaSettings};
+pub use snapshot::Links;
 pub use status::{Progress, ReplicaStatus};
 
 use crate::certifier::{Certified, Certifier, WrongState};
 use crate::executor::{Executed, Executor, Verdict};
 use crate::mempool::{Full, Mempool};
 use crate::network::{Inbound, Outbound, Peer};
+use crate::snapshot::fetch::Fetch;
 use crate::storage::{Batch, Storage, StorageError};
 use bytes::Bytes;
 use farthing_consensus::commit::CommittedVertices;
@@ -32,8 +35,9 @@ use farthing_core::certificate::Attestation;
 use farthing_core::codec;
 use farthing_core::hash::Digest;
 use farthing_core::keys::SecretKey;
-use farthing_core::transaction::{TransactionId, VerifiedTransaction};
+use farthing_core::transaction::{Transaction, TransactionId, VerifiedTransaction};
 use log::{OutputLog, Ticket};
+use serve::{Request, Unsynced};
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -92,6 +96,15 @@ pub enum Effect {
         /// What.
         message: Outbound,
     },
+    /// Answer a peer's request from storage, now or soon: [`serve::answer`].
+    Answer {
+        /// Whom.
+        to: Peer,
+        /// What it asked.
+        request: Request,
+        /// What must not be answered.
+        unsynced: Option<Unsynced>,
+    },
     /// Drop a peer that broke the protocol.
     Disconnect {
         /// Whom.
@@ -110,6 +123,10 @@ pub enum Effect {
     Settled(Settled),
     /// All blocks up to this height are certified.
     CertifiedUpTo(u64),
+    /// A snapshot is staged: end this replica ([`Replica::into_links`]), wait for its writes, [`Storage::install`] the snapshot,
+    /// start another one from storage, and have it take over ([`Replica::take_over`]). Nothing that comes after this in the same
+    /// step matters.
+    InstallSnapshot,
 }
 
 /// Transactions whose fate is known, after the execution of one commit or at the end of their validity.
@@ -143,6 +160,9 @@ pub enum Admission {
     InBlock,
     /// It would be left out of any block at this time.
     Dropped(DropReason),
+    /// The same, but perhaps because it is in a block already: the index of ids does not reach back over the time in which it was
+    /// valid, since this node started from a snapshot.
+    Unknown,
     /// There is no room.
     Full(Full),
 }
@@ -186,6 +206,14 @@ pub struct Replica {
     evidence_count: u64,
     /// The state root computed last, and after which commit.
     state_root: Option<(u64, Digest)>,
+    /// The commit time from which on the index of ids is complete.
+    indexed_from_ms: u64,
+    /// The snapshot that is being fetched, because this node is behind what its peers keep.
+    fetch: Option<Fetch>,
+    chunk_level: u32,
+    /// When the engine wants to be woken, and when the driver was asked to.
+    engine_timer_ms: Option<u64>,
+    timer_ms: Option<u64>,
 }
 
 /// An output that waits for writes.
@@ -196,6 +224,7 @@ enum Held {
     Commit(CommittedVertices),
     Settled(Settled),
     CertifiedUpTo(u64),
+    Install,
 }
 
 impl Replica {
@@ -205,9 +234,18 @@ impl Replica {
     /// [`Stop`]: the process must end, nothing that was asked for after the failure may be done.
     pub fn step(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) -> Result<(), Stop> {
         match event {
-            Event::Timer => self.inputs.push_back(Input::Timer),
+            Event::Timer => {
+                self.timer_ms = None;
+                self.engine_timer_ms.take_if(|at_ms| *at_ms <= now.monotonic_ms);
+                self.inputs.push_back(Input::Timer);
+            }
             Event::Connected(peer) => self.connected(peer),
             Event::Disconnected(peer) => self.disconnected(peer),
+            Event::Message { from: Peer::Validator(from), message: Inbound::Snapshot(answer) }
+                if answer.is_answer() =>
+            {
+                self.snapshot_answer(now, from, answer, effects);
+            }
             Event::Message { from, message } => self.message(from, message, effects)?,
             Event::Verdict { vertex, verdict } => self.executor.verdict(&vertex, verdict),
             Event::Persisted(ticket) => self.log.done(ticket),
@@ -271,6 +309,8 @@ impl Replica {
             } else if let Some(executed) = self.executor.execute_next() {
                 self.executed(executed, effects)?;
             } else {
+                self.poll_fetch(now, effects);
+                self.set_timer(now, effects);
                 return Ok(());
             }
         }
@@ -292,12 +332,11 @@ impl Replica {
                 Output::Broadcast(vertex) => self.log.push(Held::Broadcast(vertex)),
                 Output::Send { to, message } => self.log.push(Held::Send(to, message)),
                 Output::RequestPayload { bytes_max } => self.propose(bytes_max),
-                Output::SetTimer { at_ms } => effects.push(Effect::SetTimer { at_ms }),
+                Output::SetTimer { at_ms } => self.engine_timer_ms = Some(at_ms),
                 Output::Commit(commit) => self.log.push(Held::Commit(commit)),
                 Output::Accepted(vertex) => self.accepted(vertex, effects)?,
                 Output::Uncommitted(vertices) => self.uncommitted(&vertices),
-                // Nothing is done yet about a node that is behind what its peers keep: it goes on asking.
-                Output::BehindRetention { .. } => {}
+                Output::BehindRetention { .. } => self.begin_fetch()?,
                 Output::Evidence(pair) => {
                     self.evidence_count += 1;
                     let header = &pair.0.header;
@@ -341,6 +380,7 @@ impl Replica {
                 self.certified_height = height;
                 effects.push(Effect::CertifiedUpTo(height));
             }
+            Held::Install => effects.push(Effect::InstallSnapshot),
         }
     }
 
@@ -444,6 +484,13 @@ impl Replica {
         Ok(())
     }
 
+    /// Whether a transaction that would be dropped for this reason may be in a block that the index of ids does not know of.
+    fn may_have_been_executed(&self, transaction: &Transaction, reason: DropReason) -> bool {
+        let validity_max_ms = self.executor.ledger().parameters().validity_max_ms;
+        let valid_from_ms = transaction.valid_until_ms.saturating_sub(validity_max_ms);
+        matches!(reason, DropReason::Expired | DropReason::NonceUsed) && valid_from_ms < self.indexed_from_ms
+    }
+
     fn admit(&mut self, transaction: VerifiedTransaction) -> Result<Admission, StorageError> {
         let id = transaction.id();
         if self.is_pending(&id) {
@@ -454,6 +501,7 @@ impl Replica {
             // The same bytes again, after they were executed, get the answer that they got.
             return Ok(match self.storage.transaction(&id)? {
                 Some(_) => Admission::InBlock,
+                None if self.may_have_been_executed(transaction.transaction(), reason) => Admission::Unknown,
                 None => Admission::Dropped(reason),
             });
         }

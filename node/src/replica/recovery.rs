@@ -18,6 +18,7 @@ use farthing_core::certificate::Attestation;
 use farthing_core::execution::Ledger;
 use farthing_core::flush::RestoreError;
 use farthing_core::genesis::Genesis;
+use farthing_core::state_chunk::CHUNK_LEVEL;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -69,6 +70,22 @@ pub enum RecoveryError {
     Stop(#[from] Stop),
 }
 
+impl RecoveryError {
+    /// Whether stored data is damaged, so that it has to be fetched again. Where a program of another version could be the reason it
+    /// is not: then nothing may be thrown away.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            RecoveryError::Storage(error) | RecoveryError::Stop(Stop::Storage(error)) => error.is_damage(),
+            RecoveryError::State(error) => !matches!(error, RestoreError::OtherChain { .. }),
+            RecoveryError::Missing(_) | RecoveryError::TooManyVertices(_) => true,
+            RecoveryError::NoSigningState
+            | RecoveryError::Diverged { .. }
+            | RecoveryError::WrongState(_)
+            | RecoveryError::Stop(Stop::WrongState(_)) => false,
+        }
+    }
+}
+
 /// Local choices for a replica.
 #[derive(Clone, Debug, Default)]
 pub struct ReplicaSettings {
@@ -78,6 +95,8 @@ pub struct ReplicaSettings {
     pub mempool: MempoolLimits,
     /// How much commit time lies between two flushes of the state, in milliseconds; `None` for the ledger's default.
     pub flush_interval_ms: Option<u64>,
+    /// Chunks of snapshots have 2^`chunk_level` slots, the same at all nodes of a network; `None` for [`CHUNK_LEVEL`].
+    pub chunk_level: Option<u32>,
 }
 
 impl Replica {
@@ -100,10 +119,7 @@ impl Replica {
             (Some(_), Some(last_signed)) => last_signed,
             (None, _) => None,
         };
-        let mut ledger = match storage.state()? {
-            Some((point, slots)) => Ledger::restore(genesis, point, slots)?,
-            None => Ledger::genesis(genesis),
-        };
+        let mut ledger = stored_ledger(genesis, &*storage)?;
         if let Some(interval_ms) = settings.flush_interval_ms {
             ledger.set_flush_interval_ms(interval_ms);
         }
@@ -119,6 +135,7 @@ impl Replica {
         // What was executed needs no verdict any more; its attestations were counted above.
         let executed: BTreeSet<VertexRef> =
             recovered.commits.iter().flat_map(|commit| commit.vertices.iter().copied()).collect();
+        let indexed_from_ms = storage.base()?.map_or(0, |base| base.timestamp_ms);
         let mut outputs = Vec::new();
         let engine_own = own.as_ref().map(|own| (own.author, own.key.clone()));
         let engine = Engine::start(committee.clone(), engine_own, settings.engine, recovered, now, &mut outputs);
@@ -142,6 +159,11 @@ impl Replica {
             certified_height,
             evidence_count: 0,
             state_root: None,
+            indexed_from_ms,
+            fetch: None,
+            chunk_level: settings.chunk_level.unwrap_or(CHUNK_LEVEL),
+            engine_timer_ms: None,
+            timer_ms: None,
         };
         outputs.retain(|output| !matches!(output, Output::Accepted(vertex) if executed.contains(&vertex.reference())));
         replica.tell_executed(attested)?;
@@ -173,6 +195,18 @@ impl Replica {
             self.inputs.push_back(Input::Executed { index, block: None, attestation: None });
         }
         Ok(())
+    }
+}
+
+/// The ledger at the newest flush point, or at the genesis document.
+fn stored_ledger(genesis: &Genesis, storage: &dyn Storage) -> Result<Ledger, RecoveryError> {
+    let Some((point, slots)) = storage.slots()? else { return Ok(Ledger::genesis(genesis)) };
+    let mut failure = None;
+    let ledger =
+        Ledger::restore(genesis, point, slots.map_while(|slot| slot.map_err(|error| failure = Some(error)).ok()));
+    match failure {
+        Some(failure) => Err(failure.into()),
+        None => Ok(ledger?),
     }
 }
 
@@ -267,8 +301,10 @@ fn certifier(
     vertices: &[VerifiedVertex],
 ) -> Result<Certifier, RecoveryError> {
     let newest = ledger.newest().height;
+    // The block that a snapshot leads up to is certified by the one that follows it.
+    let base = storage.base()?.map_or(0, |base| base.height);
     let mut certified = newest;
-    while certified > 0 && storage.certificate(certified)?.is_none() {
+    while certified > base && storage.certificate(certified)?.is_none() {
         certified -= 1;
     }
     let mut certifier = Certifier::new(genesis, certified);
@@ -293,3 +329,7 @@ fn stored_commit(storage: &dyn Storage, index: u64) -> Result<Commit, RecoveryEr
 fn stored_header(storage: &dyn Storage, height: u64) -> Result<BlockHeader, RecoveryError> {
     storage.header(height)?.ok_or_else(|| RecoveryError::Missing(format!("the header of block {height}")))
 }
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod tests;

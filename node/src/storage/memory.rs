@@ -5,9 +5,10 @@
 
 use super::retention::Floors;
 use super::{
-    Batch, BlockRecord, EVIDENCE_PER_AUTHOR_MAX, HistoryCursor, HistoryRecord, IndexedTransaction, Retention, Storage,
-    StorageError, TransactionPosition, assert_batch_follows,
+    Base, Batch, BlockRecord, EVIDENCE_PER_AUTHOR_MAX, HistoryCursor, HistoryRecord, IndexedTransaction, Retention,
+    Slots, Stage, Staged, Storage, StorageError, TransactionPosition, assert_batch_follows,
 };
+use crate::snapshot::Manifest;
 use farthing_consensus::commit::Commit;
 use farthing_consensus::vertex::{Author, Round, SignedHeader, VerifiedVertex, VertexRef};
 use farthing_core::address::Address;
@@ -16,6 +17,7 @@ use farthing_core::certificate::CertificateAttestation;
 use farthing_core::flush::FlushPoint;
 use farthing_core::hash::Digest;
 use farthing_core::state::SlotRecord;
+use farthing_core::state_chunk::StateChunk;
 use farthing_core::transaction::TransactionId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
@@ -47,6 +49,9 @@ struct Tables {
     flush_point: Option<FlushPoint>,
     signing_state: Option<Option<VertexRef>>,
     floors: Floors,
+    base: Option<Base>,
+    staged: Option<Manifest>,
+    chunks: BTreeMap<u32, StateChunk>,
 }
 
 impl MemoryStorage {
@@ -130,7 +135,7 @@ impl Storage for MemoryStorage {
     }
 
     fn oldest_commit(&self) -> Result<u64, StorageError> {
-        self.read(|tables| tables.floors.oldest_commit())
+        self.read(|tables| tables.floors.oldest_commit().max(tables.base.map_or(0, |base| base.oldest_commit())))
     }
 
     fn block(&self, height: u64) -> Result<Option<BlockRecord>, StorageError> {
@@ -172,12 +177,35 @@ impl Storage for MemoryStorage {
         })
     }
 
-    fn state(&self) -> Result<Option<(FlushPoint, Vec<SlotRecord>)>, StorageError> {
+    fn slots(&self) -> Result<Option<(FlushPoint, Slots<'_>)>, StorageError> {
+        let copied = self.read(|tables| Some((tables.flush_point.clone()?, tables.slots.clone())))?;
+        Ok(copied.map(|(point, slots)| {
+            let records = slots.into_iter().map(|(slot, bytes)| Ok(SlotRecord { slot, bytes }));
+            (point, Box::new(records) as Slots<'_>)
+        }))
+    }
+
+    fn staged(&self) -> Result<Option<Staged>, StorageError> {
         self.read(|tables| {
-            let point = tables.flush_point.clone()?;
-            let slots = tables.slots.iter().map(|(slot, bytes)| SlotRecord { slot: *slot, bytes: bytes.clone() });
-            Some((point, slots.collect()))
+            let manifest = tables.staged.clone()?;
+            Some(Staged { manifest, chunks: tables.chunks.keys().copied().collect() })
         })
+    }
+
+    fn install(&self) -> Result<bool, StorageError> {
+        let Some(staged) = self.staged()? else { return Ok(false) };
+        if !staged.is_installable(self.newest_commit()?) {
+            return Ok(false);
+        }
+        let mut disk = self.disk();
+        disk.sync();
+        disk.current.install();
+        disk.durable.install();
+        Ok(true)
+    }
+
+    fn base(&self) -> Result<Option<Base>, StorageError> {
+        self.read(|tables| tables.base)
     }
 
     fn prune(&self, retention: &Retention) -> Result<bool, StorageError> {
@@ -225,6 +253,33 @@ impl Tables {
                 self.evidence.entry((*author, *round)).or_insert_with(|| proof.clone());
             }
         }
+        match &batch.stage {
+            Some(Stage::Begin(manifest)) => {
+                let before = self.staged.replace((**manifest).clone());
+                self.chunks
+                    .retain(|number, _| before.as_ref().is_some_and(|before| before.has_same_chunk(manifest, *number)));
+            }
+            Some(Stage::Chunk(number, chunk)) if self.staged.is_some() => {
+                self.chunks.insert(*number, chunk.clone());
+            }
+            Some(Stage::Chunk(..)) | None => {}
+        }
+    }
+
+    /// Puts the staged snapshot, which is complete, in the place of the state.
+    fn install(&mut self) {
+        let manifest = self.staged.take().expect("there is a staged snapshot");
+        let slots = std::mem::take(&mut self.chunks).into_values().flat_map(|chunk| chunk.slots);
+        self.slots = (0..).zip(slots.map(|slot| slot.0)).collect();
+        assert_eq!(self.slots.len() as u64, manifest.slot_count, "the staged chunks were checked");
+        let base = manifest.base();
+        self.floors = self.floors.at_snapshot(&manifest);
+        self.vertices.retain(|vertex, _| vertex.round >= self.floors.rounds);
+        self.blocks.clear();
+        self.commits = manifest.contained_commits().iter().map(|commit| (commit.index, commit.clone())).collect();
+        self.headers.insert(base.height, manifest.parent.clone());
+        self.flush_point = Some(manifest.point());
+        self.base = Some(base);
     }
 
     fn put_block(&mut self, block: &BlockRecord, history: &[HistoryRecord]) {

@@ -12,13 +12,21 @@
 //! - **Commits and vertices**, empty ones too: what peers may need that are some commits behind, and what replay needs.
 //! - **Bodies**: a block's record, its commit and its payloads. [`Storage::block`] finds nothing once the body is gone.
 //! - **Index of ids**: an entry goes once its block's body is gone *and* its block is older than `transactions_ms`.
+//!
+//! # Snapshots
+//! A snapshot of the state that comes from peers ([`crate::snapshot`]) is staged with [`Batch::stage`], chunk by chunk, and put in the
+//! place of the state by [`Storage::install`]. Afterwards commits, vertices and bodies begin at its [`Base`]. What the database
+//! held before and is still true stays: headers, certificates, histories, the index of ids, evidence; between these and
+//! the base there may be a gap.
 
 pub mod memory;
 mod retention;
 pub mod rocks;
+pub mod watched;
 
 pub use retention::RETAIN_COMMITS_MIN;
 
+use crate::snapshot::Manifest;
 use borsh::{BorshDeserialize, BorshSerialize};
 use farthing_consensus::commit::Commit;
 use farthing_consensus::vertex::{SignedHeader, VerifiedVertex, VertexRef};
@@ -28,7 +36,9 @@ use farthing_core::block::{BlockHeader, ResultCode};
 use farthing_core::certificate::CertificateAttestation;
 use farthing_core::flush::{FlushPoint, StateFlush};
 use farthing_core::state::SlotRecord;
+use farthing_core::state_chunk::StateChunk;
 use farthing_core::transaction::TransactionId;
+use std::collections::BTreeSet;
 
 /// A block as it is stored: everything but the payloads, which are in its vertices.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
@@ -147,7 +157,48 @@ pub struct Batch {
     /// Equivocations seen, as encoded pairs of signed headers, by (round, author). One convicts an author; of each author no more
     /// than [`EVIDENCE_PER_AUTHOR_MAX`] are kept, the rest is passed over.
     pub evidence: Vec<(u64, u16, Vec<u8>)>,
+    /// A part of the snapshot that is being fetched.
+    pub stage: Option<Stage>,
 }
+
+/// A part of a snapshot on its way. Storage checks none of it.
+#[derive(Clone, Debug)]
+pub enum Stage {
+    /// A snapshot begins. Chunks staged for the one before stay if they are the same in this one.
+    Begin(Box<Manifest>),
+    /// One of its chunks. Ignored if no snapshot was begun.
+    Chunk(u32, StateChunk),
+}
+
+/// What is staged of a snapshot.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Staged {
+    /// The snapshot.
+    pub manifest: Manifest,
+    /// The chunks that are there.
+    pub chunks: BTreeSet<u32>,
+}
+
+/// Where a database begins that started with a snapshot: the newest block and commit that the snapshot contained.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct Base {
+    /// The block's height. Its header is there; it is certified.
+    pub height: u64,
+    /// The commit's index. Some commits before it are there, but not their vertices.
+    pub commit_index: u64,
+    /// The commit's time in milliseconds since the Unix epoch.
+    pub timestamp_ms: u64,
+}
+
+impl Base {
+    /// The first commit that is there with its vertices: those that came with the snapshot are not.
+    fn oldest_commit(&self) -> u64 {
+        self.commit_index + 1
+    }
+}
+
+/// The slots of a state, ascending, as they are read.
+pub type Slots<'a> = Box<dyn Iterator<Item = Result<SlotRecord, StorageError>> + 'a>;
 
 /// The most equivocations that are kept of one author, so that it cannot fill the disk with them.
 pub const EVIDENCE_PER_AUTHOR_MAX: usize = 16;
@@ -171,7 +222,7 @@ pub enum StorageError {
     Database(String),
     /// Stored data is damaged.
     #[error(
-        "the database is damaged: {0}; move the data directory away and let the node fetch the ledger from its peers again"
+        "the database is damaged: {0}; the next start moves it aside and fetches the ledger from the other nodes again"
     )]
     Damaged(String),
     /// Another process has the data directory.
@@ -185,6 +236,13 @@ pub enum StorageError {
         "this data directory's validator has signed up to round {0} already: its signing state cannot be initialized again"
     )]
     SigningStateExists(u64),
+}
+
+impl StorageError {
+    /// Whether stored data is damaged, so that it has to be fetched again.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, StorageError::Damaged(_))
+    }
 }
 
 /// Storage of one node. All methods may be called from any thread; batches must come from one.
@@ -251,8 +309,31 @@ pub trait Storage: Send + Sync + 'static {
     /// All the evidence, as in [`Batch::evidence`], ascending by author, then by round.
     fn evidence(&self) -> Result<Vec<(u64, u16, Vec<u8>)>, StorageError>;
 
-    /// The newest flush point and all slots as of it, ascending; `None` before the first flush.
-    fn state(&self) -> Result<Option<(FlushPoint, Vec<SlotRecord>)>, StorageError>;
+    /// The newest flush point, and all slots as of it, whatever is written while they are read; `None` before the first flush.
+    fn slots(&self) -> Result<Option<(FlushPoint, Slots<'_>)>, StorageError>;
+
+    /// As [`Storage::slots`], all at once.
+    ///
+    /// # Errors
+    /// Those of reading.
+    fn state(&self) -> Result<Option<(FlushPoint, Vec<SlotRecord>)>, StorageError> {
+        let Some((point, slots)) = self.slots()? else { return Ok(None) };
+        Ok(Some((point, slots.collect::<Result<_, _>>()?)))
+    }
+
+    /// What is staged of a snapshot; `None` if there is nothing.
+    fn staged(&self) -> Result<Option<Staged>, StorageError>;
+
+    /// Puts the staged snapshot in the place of the state, durably; a crash on the way is made good when the database is opened
+    /// again. Returns whether this was done: not if a chunk is missing, nor if the snapshot is no newer than the newest stored
+    /// commit. The caller must be the only user of the state then, and start anew from storage.
+    ///
+    /// # Errors
+    /// After an error stop the process.
+    fn install(&self) -> Result<bool, StorageError>;
+
+    /// Where this database begins; `None` if at the genesis document.
+    fn base(&self) -> Result<Option<Base>, StorageError>;
 
     /// Removes what `retention` does not keep, a bounded amount of work a call. What is needed to rebuild state from the
     /// newest flush point (its commits, blocks and payloads) is never removed. Returns whether there may be more to do.
@@ -262,6 +343,14 @@ pub trait Storage: Send + Sync + 'static {
     /// # Panics
     /// If `retention` keeps fewer than [`RETAIN_COMMITS_MIN`] commits.
     fn prune(&self, retention: &Retention) -> Result<bool, StorageError>;
+}
+
+impl Staged {
+    /// Whether all chunks are there, and the snapshot leads beyond the newest stored commit.
+    fn is_installable(&self, newest_commit: u64) -> bool {
+        let is_complete = self.chunks.len() == self.manifest.tops.len();
+        is_complete && self.manifest.base().commit_index > newest_commit
+    }
 }
 
 /// Asserts what the caller promises about a batch, given what is stored.

@@ -7,6 +7,7 @@
 //! No floor passes the newest flush point: state is rebuilt from there.
 
 use super::{Retention, Storage, StorageError};
+use crate::snapshot::Manifest;
 use borsh::{BorshDeserialize, BorshSerialize};
 use farthing_consensus::archive::RETAINED_COMMITS;
 use farthing_consensus::committee::GC_DEPTH;
@@ -35,6 +36,17 @@ pub(super) struct Floors {
 }
 
 impl Floors {
+    /// The floors of a database in whose place a snapshot is put. The index of ids, which is still true, catches up by and by.
+    pub(super) fn at_snapshot(&self, manifest: &Manifest) -> Floors {
+        let first = manifest.contained_commits().first().expect("a good manifest contains commits");
+        Floors {
+            commits: first.index,
+            rounds: self.rounds.max(manifest.newest_commit().leader.round.saturating_sub(GC_DEPTH) + 1),
+            bodies: manifest.base().height + 1,
+            transactions: self.transactions,
+        }
+    }
+
     /// The floors after one step of pruning; the same ones if there is no step worth taking.
     ///
     /// # Panics

@@ -134,3 +134,57 @@ fn a_flipped_bit_in_a_table_is_noticed_and_nothing_wrong_is_served() {
     }
     assert!(refused >= 5, "vertices, payloads, commits, blocks and transactions are read");
 }
+
+#[test]
+fn a_flipped_bit_in_the_files_that_hold_the_others_together_is_noticed() {
+    let written = write(60, 0);
+    let clean = tempfile::tempdir().unwrap();
+    copy(written.directory.path(), clean.path());
+    drop(open(clean.path()));
+    let mut refused = 0;
+    for entry in fs::read_dir(clean.path()).unwrap() {
+        let name = entry.unwrap().file_name();
+        let text = name.to_string_lossy().into_owned();
+        if !["CURRENT", "IDENTITY", "MANIFEST-", "OPTIONS-"].iter().any(|start| text.starts_with(start)) {
+            continue;
+        }
+        let bytes = fs::read(clean.path().join(&name)).unwrap();
+        for place in (0..bytes.len()).step_by(bytes.len().div_ceil(24)) {
+            let copied = tempfile::tempdir().unwrap();
+            copy(clean.path(), copied.path());
+            let mut bytes = bytes.clone();
+            bytes[place] ^= 0x10;
+            fs::write(copied.path().join(&name), bytes).unwrap();
+            match assert_prefix(copied.path(), &written.batches) {
+                Ok(newest) => assert_eq!(newest, 60, "byte {place} of {text}"),
+                Err(StorageError::Damaged(_)) => refused += 1,
+                Err(error) => panic!("byte {place} of {text}: {error}"),
+            }
+        }
+    }
+    assert!(refused > 20, "only {refused} were refused");
+}
+
+#[test]
+fn a_lost_file_is_noticed() {
+    let written = write(60, 0);
+    let clean = tempfile::tempdir().unwrap();
+    copy(written.directory.path(), clean.path());
+    drop(open(clean.path()));
+    let mut refused = 0;
+    for entry in fs::read_dir(clean.path()).unwrap() {
+        let name = entry.unwrap().file_name();
+        let copied = tempfile::tempdir().unwrap();
+        copy(clean.path(), copied.path());
+        if fs::remove_file(copied.path().join(&name)).is_err() {
+            continue;
+        }
+        match assert_prefix(copied.path(), &written.batches) {
+            // The log has nothing in it; the others are made again.
+            Ok(newest) => assert_eq!(newest, 60, "{name:?}"),
+            Err(StorageError::Damaged(_)) => refused += 1,
+            Err(error) => panic!("{name:?}: {error}"),
+        }
+    }
+    assert!(refused > 5, "only {refused} were refused");
+}

@@ -7,4 +7,5 @@ mod footprint;
 mod memory;
 mod pruning;
 mod rocks;
+mod snapshots;
 mod suite;

@@ -229,9 +229,14 @@ impl Checker {
     /// [`Violation::Lost`] names what is missing.
     pub fn stored(&self, node: NodeId, storage: &MemoryStorage) -> Result<(), Violation> {
         let failed = |error: farthing_node::storage::StorageError| Violation::Lost(error.to_string());
+        let base = storage.base().map_err(failed)?.map_or(0, |base| base.height);
         for (id, code) in &self.acknowledged {
             let (height, position, known) = self.results[id];
             let found = storage.transaction(id).map_err(failed)?;
+            if found.is_none() && height <= base {
+                // It came before the snapshot that this node started from.
+                continue;
+            }
             let found = found.map(|found| (found.position.height, found.position.position, found.code));
             if found != Some((height, position, *code)) || known != *code {
                 let message =

@@ -58,6 +58,17 @@ impl Disk {
         Ok((write, next_us))
     }
 
+    /// All that is under way is done.
+    ///
+    /// # Errors
+    /// As [`Disk::complete`].
+    pub fn complete_all(&mut self) -> Result<(), StorageError> {
+        for write in self.under_way.drain(..) {
+            self.storage.apply(&write.batch, write.sync && !self.is_lying)?;
+        }
+        Ok(())
+    }
+
     /// Removes what need not be kept, as the journal does now and then.
     ///
     /// # Errors

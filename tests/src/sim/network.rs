@@ -6,6 +6,7 @@
 
 use super::plan::{MS_US, Plan, SECOND_US};
 use super::random::Random;
+use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 use farthing_consensus::committee::Committee;
 use farthing_consensus::message::{MESSAGE_BYTES_MAX, Message};
@@ -13,6 +14,7 @@ use farthing_consensus::vertex::{VerifiedVertex, Vertex};
 use farthing_core::codec;
 use farthing_core::hash::Digest;
 use farthing_node::network::{Inbound, Outbound, Peer};
+use farthing_node::snapshot::SnapshotMessage;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -52,8 +54,8 @@ pub struct Side {
     last_arrival_us: [u64; 2],
     /// Frames from here are held up until then.
     pub stalled_until_us: u64,
-    /// Requests of this end that wait for an answer: fetches of vertices, of commits, and of what is latest.
-    unanswered: [u32; 3],
+    /// Requests of this end that wait for an answer: fetches of vertices, of commits, of what is latest, of manifests, of chunks.
+    unanswered: [u32; 5],
 }
 
 /// All links.
@@ -140,7 +142,7 @@ impl Network {
         link.is_up = true;
         link.epoch += 1;
         for side in &mut link.sides {
-            side.unanswered = [0; 3];
+            side.unanswered = [0; 5];
             side.last_arrival_us = [0; 2];
         }
         link.epoch
@@ -152,7 +154,7 @@ impl Network {
     }
 
     /// Sends a frame from one side of a connection.
-    pub fn send(&mut self, id: LinkId, side: usize, message: &Message, length: usize, now_us: u64) -> Transit {
+    pub fn send(&mut self, id: LinkId, side: usize, message: &Travelling, length: usize, now_us: u64) -> Transit {
         if self.random.chance(self.losses_per_million) {
             return Transit::Lost;
         }
@@ -161,9 +163,11 @@ impl Network {
         let jitter_us = self.random.range(0..=self.jitter_us);
         let from = &mut self.links[id].sides[side];
         match message {
-            Message::FetchVertices { .. } => from.unanswered[0] += 1,
-            Message::FetchCommits { .. } => from.unanswered[1] += 1,
-            Message::FetchLatest => from.unanswered[2] += 1,
+            Travelling::Consensus(Message::FetchVertices { .. }) => from.unanswered[0] += 1,
+            Travelling::Consensus(Message::FetchCommits { .. }) => from.unanswered[1] += 1,
+            Travelling::Consensus(Message::FetchLatest) => from.unanswered[2] += 1,
+            Travelling::Snapshot(SnapshotMessage::FetchManifest) => from.unanswered[3] += 1,
+            Travelling::Snapshot(SnapshotMessage::FetchChunk(_)) => from.unanswered[4] += 1,
             _ => {}
         }
         // Ten megabytes a second.
@@ -189,9 +193,20 @@ impl Network {
     /// # Errors
     /// The breach of protocol, for which the real network would disconnect the sender.
     pub fn receive(&mut self, id: LinkId, side: usize, frame: &[u8]) -> Result<Inbound, String> {
-        let message: Message = codec::decode(frame, MESSAGE_BYTES_MAX).map_err(|error| error.to_string())?;
+        let message: Travelling = codec::decode(frame, MESSAGE_BYTES_MAX + 1).map_err(|error| error.to_string())?;
         let peer = self.links[id].sides[side].peer;
         let unanswered = &mut self.links[id].sides[side].unanswered;
+        let message = match message {
+            Travelling::Consensus(message) => message,
+            Travelling::Snapshot(message) => {
+                match &message {
+                    SnapshotMessage::Manifest(_) => owed(&mut unanswered[3])?,
+                    SnapshotMessage::Chunk(..) => owed(&mut unanswered[4])?,
+                    SnapshotMessage::FetchManifest | SnapshotMessage::FetchChunk(_) => {}
+                }
+                return Ok(Inbound::Snapshot(message));
+            }
+        };
         match message {
             Message::Vertex(vertex) => {
                 let author = vertex.signed.header.author;
@@ -243,22 +258,32 @@ impl Link {
 }
 
 /// A message as it travels.
-pub fn message_of(outbound: Outbound) -> Message {
+#[derive(BorshSerialize, BorshDeserialize)]
+pub enum Travelling {
+    /// Of consensus.
+    Consensus(Message),
+    /// About snapshots.
+    Snapshot(SnapshotMessage),
+}
+
+/// A message as it travels.
+pub fn message_of(outbound: Outbound) -> Travelling {
     match outbound {
-        Outbound::Vertex(vertex) => Message::Vertex(vertex.vertex().clone()),
-        Outbound::Message(message) => message,
+        Outbound::Vertex(vertex) => Travelling::Consensus(Message::Vertex(vertex.vertex().clone())),
+        Outbound::Message(message) => Travelling::Consensus(message),
+        Outbound::Snapshot(message) => Travelling::Snapshot(message),
     }
 }
 
 /// The bytes of a message.
-pub fn frame_of(message: &Message) -> Bytes {
+pub fn frame_of(message: &Travelling) -> Bytes {
     codec::encode(message).into()
 }
 
 /// Bulk has a stream of its own, so that it never delays a vertex.
-fn stream(message: &Message) -> usize {
+fn stream(message: &Travelling) -> usize {
     match message {
-        Message::Vertex(_) | Message::Subscribe { .. } => 0,
+        Travelling::Consensus(Message::Vertex(_) | Message::Subscribe { .. }) => 0,
         _ => 1,
     }
 }

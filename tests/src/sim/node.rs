@@ -6,9 +6,14 @@ use super::random::Random;
 use farthing_consensus::engine::Now;
 use farthing_consensus::vertex::Author;
 use farthing_node::replica::Replica;
+use farthing_node::snapshot::{Snapshots, SnapshotsSettings};
+use std::sync::Arc;
 
 /// When simulated time begins, in milliseconds since the Unix epoch; the timestamp of the genesis document.
 pub const EPOCH_MS: u64 = 1_700_000_000_000;
+
+/// Snapshots have few slots in a chunk, so that small states have many chunks.
+pub const CHUNK_LEVEL: u32 = 1;
 
 /// How far a skewed wall clock may be off, in milliseconds.
 const SKEW_MS_MAX: u64 = 3_600_000;
@@ -27,6 +32,10 @@ pub struct Node {
     pub incarnation: u32,
     /// The disk.
     pub disk: Disk,
+    /// Copies of the state for peers that lag.
+    pub snapshots: Arc<Snapshots>,
+    /// How often a snapshot took the place of the state.
+    pub installed: u64,
     /// Counts the settings of the timer.
     pub timer: u64,
     /// The height at which the checker looked at the ledger last.
@@ -52,13 +61,19 @@ impl Node {
     /// A new machine.
     pub fn new(plan: &Plan, author: Author) -> Node {
         let is_lying = plan.planted == Some(Planted::LosesSyncedWrites(author));
+        let disk = Disk::new(plan.sync_us.clone(), is_lying);
+        let settings =
+            SnapshotsSettings { chunk_level: CHUNK_LEVEL, retain_commits: plan.retention.commits, directory: None };
+        let snapshots = Arc::new(Snapshots::new(disk.storage().clone(), settings));
         Node {
             author,
             is_honest: plan.byzantine.map(Byzantine::author) != Some(author),
             is_retired: plan.byzantine == Some(Byzantine::Silent(author)),
             replica: None,
             incarnation: 0,
-            disk: Disk::new(plan.sync_us.clone(), is_lying),
+            disk,
+            snapshots,
+            installed: 0,
             timer: 0,
             checked_height: 0,
             acknowledged_height: 0,

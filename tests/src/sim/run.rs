@@ -40,6 +40,8 @@ pub struct Report {
     pub transactions: u64,
     /// Power failures.
     pub crashes: u64,
+    /// How often a snapshot took the place of a state.
+    pub snapshots: u64,
     /// Simulated milliseconds from the end of the faults until everything was settled.
     pub settled_ms: u64,
 }
@@ -63,6 +65,7 @@ pub fn run(plan: &Plan) -> Result<Report, Violation> {
         blocks: world.checker.blocks(),
         transactions: world.checker.transactions(),
         crashes: world.crashes,
+        snapshots: world.nodes.iter().map(|node| node.installed).sum(),
         settled_ms,
     })
 }
@@ -112,6 +115,8 @@ impl World {
         self.run_until(self.now_us + IDLE_US)?;
         for ((node, before), (_, after)) in before.into_iter().zip(self.statuses()) {
             let rounds = after.round - before.round;
+            // A block that is made in idleness is attested.
+            let is_watched = is_watched && after.height == before.height;
             if rounds == 0 || (is_watched && (rounds > IDLE_ROUNDS_MAX || !after.idle)) {
                 let seconds = IDLE_US / SECOND_US;
                 let message = format!(

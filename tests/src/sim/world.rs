@@ -7,7 +7,7 @@ use super::checker::{Checker, Violation};
 use super::client::{Clients, Fate};
 use super::disk::Write;
 use super::network::{LinkId, Network, NodeId};
-use super::node::{EPOCH_MS, Node};
+use super::node::{CHUNK_LEVEL, EPOCH_MS, Node};
 use super::plan::{Byzantine, MS_US, Plan, SECOND_US};
 use super::random::Random;
 use bytes::Bytes;
@@ -21,7 +21,9 @@ use farthing_core::transaction::SignedTransaction;
 use farthing_node::executor::Verdict;
 use farthing_node::network::Outbound;
 use farthing_node::payload;
+use farthing_node::replica::serve::{self, Request, Sources, Unsynced};
 use farthing_node::replica::{Effect, Event, Own, Replica, ReplicaSettings, Settled};
+use farthing_node::storage::Storage as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -230,14 +232,27 @@ impl World {
         if self.nodes[id].is_retired || self.nodes[id].replica.is_some() {
             return Ok(());
         }
+        self.nodes[id].start_clocks(self.now_us, &self.plan, &mut self.random);
+        let Some(effects) = self.start_replica(id)? else { return Ok(()) };
+        self.check_start(id)?;
+        self.apply(id, effects)?;
+        for (link, _) in self.network.links_of(id) {
+            let delay_us = self.network.reconnect_us();
+            self.schedule(delay_us, Incident::Connect(link));
+        }
+        Ok(())
+    }
+
+    /// Starts a replica on what a disk holds. None if that is refused to a Byzantine validator.
+    fn start_replica(&mut self, id: NodeId) -> Result<Option<Vec<Effect>>, Violation> {
         let node = &mut self.nodes[id];
-        node.start_clocks(self.now_us, &self.plan, &mut self.random);
         let is_alone = !matches!(self.plan.byzantine, Some(Byzantine::Twins(author)) if author == node.author);
         let is_watched = self.plan.planted.is_none();
         let engine = Settings { stop_at_own_equivocation: is_alone && is_watched, ..Settings::default() };
         let settings = ReplicaSettings {
             engine,
             flush_interval_ms: Some(self.plan.flush_interval_ms),
+            chunk_level: Some(CHUNK_LEVEL),
             ..ReplicaSettings::default()
         };
         let own = Own { author: node.author, key: self.keys[usize::from(node.author)].clone() };
@@ -252,22 +267,16 @@ impl World {
             &mut effects,
         );
         match started {
-            Ok(replica) => node.replica = Some(replica),
-            Err(error) if node.is_honest => {
-                return Err(Violation::Conduct(format!("node {id} does not start: {error}")));
+            Ok(replica) => {
+                node.replica = Some(replica);
+                Ok(Some(effects))
             }
+            Err(error) if node.is_honest => Err(Violation::Conduct(format!("node {id} does not start: {error}"))),
             Err(_) => {
                 node.is_retired = true;
-                return Ok(());
+                Ok(None)
             }
         }
-        self.check_start(id)?;
-        self.apply(id, effects)?;
-        for (link, _) in self.network.links_of(id) {
-            let delay_us = self.network.reconnect_us();
-            self.schedule(delay_us, Incident::Connect(link));
-        }
-        Ok(())
     }
 
     /// What clients were told is there after a restart.
@@ -355,6 +364,10 @@ impl World {
                     }
                     self.send(id, to, message);
                 }
+                Effect::Answer { to, request, unsynced } => {
+                    let message = self.answer(id, request, unsynced)?;
+                    self.send(id, to, message);
+                }
                 Effect::Disconnect { peer, reason } => self.breach(id, peer, reason)?,
                 Effect::Verify(vertex) => {
                     let delay_us = self.random.range(100..=20 * MS_US);
@@ -368,9 +381,41 @@ impl World {
                 }
                 Effect::Settled(settled) => self.settled(id, &settled)?,
                 Effect::CertifiedUpTo(_) => {}
+                Effect::InstallSnapshot => return self.install(id),
             }
         }
         Ok(())
+    }
+
+    /// Answers a peer's request, from a copy of the state made at once if a snapshot is asked for.
+    fn answer(&mut self, id: NodeId, request: Request, unsynced: Option<Unsynced>) -> Result<Outbound, Violation> {
+        let (storage, snapshots) = (self.nodes[id].disk.storage().clone(), self.nodes[id].snapshots.clone());
+        if request == Request::FetchManifest {
+            snapshots.refresh().map_err(|error| Violation::Durability(error.to_string()))?;
+        }
+        let sources = Sources { chain: *self.committee.chain(), storage, snapshots };
+        serve::answer(&sources, request, unsynced).map_err(|error| Violation::Durability(error.to_string()))
+    }
+
+    /// A process puts a snapshot in the place of its state and goes on from there with a new replica.
+    fn install(&mut self, id: NodeId) -> Result<(), Violation> {
+        let failed = |error: farthing_node::storage::StorageError| Violation::Durability(error.to_string());
+        let node = &mut self.nodes[id];
+        let Some(replica) = node.replica.take() else { return Ok(()) };
+        let links = replica.into_links();
+        // What was under way for the old replica means nothing to the new one.
+        node.incarnation += 1;
+        node.disk.complete_all().map_err(failed)?;
+        node.installed += u64::from(node.disk.storage().install().map_err(failed)?);
+        let Some(mut effects) = self.start_replica(id)? else { return Ok(()) };
+        let node = &mut self.nodes[id];
+        let now = node.now(self.now_us);
+        let replica = node.replica.as_mut().expect("it has just started");
+        replica
+            .take_over(now, links, &mut effects)
+            .map_err(|stop| Violation::Conduct(format!("node {id} stops after a snapshot: {stop}")))?;
+        self.check_start(id)?;
+        self.apply(id, effects)
     }
 
     fn settled(&mut self, id: NodeId, settled: &Settled) -> Result<(), Violation> {

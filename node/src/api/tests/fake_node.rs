@@ -4,23 +4,27 @@
 use crate::api::NodeView;
 use crate::handle::{AccountSnapshot, NodeInfo, RefuseReason, SubmitOutcome, Unavailable, Wait};
 use crate::replica::ReplicaStatus;
+use crate::snapshot::Manifest;
 use crate::storage::memory::MemoryStorage;
 use crate::storage::{
-    Batch, BlockEntry, BlockRecord, Direction, HistoryRecord, RETAIN_COMMITS_MIN, Retention, Storage, StorageError,
-    TransactionPosition,
+    Batch, BlockEntry, BlockRecord, Direction, HistoryRecord, RETAIN_COMMITS_MIN, Retention, Stage, Storage,
+    StorageError, TransactionPosition,
 };
 use farthing_client::transfer;
+use farthing_consensus::commit::Commit;
 use farthing_consensus::committee::Committee;
+use farthing_consensus::vertex::VertexRef;
 use farthing_core::account_proof::AccountProof;
 use farthing_core::address::{Address, AddressPrefix};
 use farthing_core::amount::Amount;
-use farthing_core::block::TransactionResult;
+use farthing_core::block::{BlockHeader, TransactionResult};
 use farthing_core::certificate::{Attestation, Certificate, CertificateAttestation};
 use farthing_core::execution::{CommitContext, ExecutedBlock, Ledger};
 use farthing_core::genesis::{Genesis, Parameters, Validator};
 use farthing_core::hash::Digest;
 use farthing_core::keys::SecretKey;
 use farthing_core::receipt::{Receipt, transaction_path};
+use farthing_core::state_chunk::{SlotBytes, StateChunk};
 use farthing_core::transaction::{Output, SignedTransaction, TransactionId, VerifiedTransaction};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -149,6 +153,38 @@ impl FakeNode {
         }
         let retention = Retention { commits: RETAIN_COMMITS_MIN, blocks: 1, transactions_ms: u64::MAX };
         self.storage.prune(&retention).expect("memory");
+        self.payment(1, &[(address(2), 1, false)])
+    }
+
+    /// Makes two blocks, and puts a snapshot as of block 1,000 in the place of what there is. Gives the first transaction.
+    pub(super) fn install_snapshot(&self) -> SignedTransaction {
+        for nonce in 1..=2 {
+            self.execute(vec![self.payment(nonce, &[(address(2), nonce, false)])]);
+        }
+        let header = |height| BlockHeader { height, commit_index: height, ..self.state().ledger.newest().clone() };
+        let anchor = BlockHeader { state_root: Some(Digest::ZERO), ..header(1_001) };
+        let leader = VertexRef { round: 1_000, author: 0, digest: Digest::ZERO };
+        let commit = |index| Commit {
+            epoch: 0,
+            index,
+            previous: Digest::ZERO,
+            leader,
+            vertices: vec![leader],
+            timestamp_ms: anchor.timestamp_ms,
+        };
+        let manifest = Manifest {
+            certificate: Certificate { links: Vec::new(), attestations: Vec::new() },
+            parent: header(1_000),
+            commits: vec![commit(1_000), commit(1_001)],
+            slot_count: 1,
+            tops: vec![Digest::ZERO],
+            anchor,
+        };
+        let chunk = StateChunk { slots: vec![SlotBytes(vec![0])] };
+        for stage in [Stage::Begin(Box::new(manifest)), Stage::Chunk(0, chunk)] {
+            self.storage.apply(&Batch { stage: Some(stage), ..Batch::default() }, true).expect("memory");
+        }
+        assert!(self.storage.install().expect("memory"));
         self.payment(1, &[(address(2), 1, false)])
     }
 

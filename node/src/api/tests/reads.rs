@@ -207,6 +207,24 @@ async fn the_node_says_how_it_is() {
 }
 
 #[tokio::test]
+async fn a_node_that_started_from_a_snapshot_says_that_it_does_not_know() {
+    let server = Server::start().await;
+    let old = server.node.id(&server.node.install_snapshot());
+    // What it held before is still true, and what it never held is not denied.
+    assert_eq!(server.client().transaction(&old).await.expect("an answer").status, TransactionState::Executed);
+    let never = Digest::of_bytes(b"another one");
+    assert_eq!(server.client().transaction(&never).await.expect("an answer").status, TransactionState::Unknown);
+    let receipt = server.get(&format!("/v1/transactions/{never}/receipt")).await;
+    receipt.assert_problem(ProblemCode::NotKept, "a snapshot at block 1000");
+    assert!(server.client().block(Some(2)).await.expect("a header").pruned);
+    for height in [3, 999] {
+        server.get(&format!("/v1/blocks/{height}")).await.assert_problem(ProblemCode::NotKept, "at block 1000");
+    }
+    assert_eq!(server.client().block(Some(1_000)).await.expect("a header").header.height, 1_000);
+    server.get("/v1/blocks/1001").await.assert_problem(ProblemCode::NoSuchBlock, "the newest is 1000");
+}
+
+#[tokio::test]
 async fn readiness_is_not_health() {
     let server = Server::start().await;
     assert_eq!(server.get("/readyz").await.status, 200);

@@ -56,6 +56,15 @@ async fn json_and_encoded_submissions_are_the_same() {
 }
 
 #[tokio::test]
+async fn what_a_node_cannot_tell_is_unknown_and_not_dropped() {
+    let server = Server::start().await;
+    server.node.set_mode(Mode::Refuses(RefuseReason::Unknown));
+    let status = one(&server.post_encoded("?wait=final", &[server.node.payment(1, &[(address(2), 5, false)])]).await);
+    assert_eq!((status.status, status.reason), (TransactionState::Unknown, None));
+    assert!(status.detail.is_some_and(|detail| detail.contains("ask another one")));
+}
+
+#[tokio::test]
 async fn many_transactions_are_answered_in_order() {
     let server = Server::start().await;
     let mut transactions: Vec<_> =

@@ -1,12 +1,16 @@
 //! Framing without sockets: every message there and back, and every way a frame can be wrong.
 
 use super::super::connection::End;
-use super::super::frame::{Frame, Kind, VERTEX_BYTES_MAX, decode_vertex};
+use super::super::frame::{Frame, Kind, VERTEX_BYTES_MAX, decode_snapshot, decode_vertex};
 use super::super::receive::read_content;
 use super::*;
+use crate::snapshot::{ChunkId, SnapshotMessage};
 use farthing_consensus::message::FETCH_VERTICES_MAX;
 use farthing_consensus::vertex::PAYLOAD_BYTES_MAX;
 use farthing_core::codec;
+use farthing_core::hash::Digest;
+use farthing_core::state::SLOT_BYTES_MAX;
+use farthing_core::state_chunk::{CHUNK_LEVEL, SlotBytes, StateChunk};
 use futures::io::Cursor;
 
 fn messages(world: &World) -> Vec<(Kind, Message)> {
@@ -52,6 +56,33 @@ async fn a_frame_is_a_length_and_the_encoded_message() {
         let (read, content) = read_content(&mut Cursor::new(heartbeats_before), |_| Ok(())).await.unwrap();
         assert_eq!((read, &content[..]), (kind, &bytes[4..]));
     }
+}
+
+#[test]
+fn messages_about_snapshots_go_there_and_back_within_their_bounds() {
+    let id = ChunkId { state_root: Digest([3; 32]), number: u32::MAX };
+    let slot = SlotBytes(vec![7; SLOT_BYTES_MAX]);
+    let full = StateChunk { slots: vec![slot; 1 << CHUNK_LEVEL] };
+    let messages = [
+        (Kind::FetchManifest, SnapshotMessage::FetchManifest),
+        (Kind::Manifest, SnapshotMessage::Manifest(None)),
+        (Kind::FetchChunk, SnapshotMessage::FetchChunk(id)),
+        (Kind::Chunk, SnapshotMessage::Chunk(id, None)),
+        (Kind::Chunk, SnapshotMessage::Chunk(id, Some(full))),
+    ];
+    for (kind, message) in messages {
+        let frame = Frame::encode(Outbound::Snapshot(message.clone()));
+        let content = &frame.head[4..];
+        assert_eq!((frame.kind, content[0], frame.length()), (kind, kind as u8, content.len()));
+        assert!(frame.length() <= kind.length_max(), "{kind:?}");
+        assert_eq!(decode_snapshot(kind, content).unwrap().unwrap(), message);
+        let longer = [content, &[0]].concat();
+        assert!(decode_snapshot(kind, &longer).unwrap().is_err(), "{kind:?} with something behind it");
+        if content.len() > 1 {
+            assert!(decode_snapshot(kind, &content[..content.len() - 1]).unwrap().is_err(), "{kind:?} cut short");
+        }
+    }
+    assert!(decode_snapshot(Kind::Commits, &[5]).is_none());
 }
 
 #[test]

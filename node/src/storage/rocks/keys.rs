@@ -28,12 +28,27 @@ pub(super) const TRANSACTIONS: &str = "transactions";
 pub(super) const HISTORY: &str = "history";
 /// Equivocations, by [`evidence`].
 pub(super) const EVIDENCE: &str = "evidence";
+/// The snapshot being fetched: its chunks by [`chunk`], and its manifest.
+pub(super) const SNAPSHOT: &str = "snapshot";
 /// Single values, by the `META_` names.
 pub(super) const META: &str = "meta";
 
 /// All column families.
-pub(super) const ALL: [&str; 12] =
-    [VERTICES, PAYLOADS, LOOSE, COMMITS, BLOCKS, HEADERS, CERTIFICATES, STATE, TRANSACTIONS, HISTORY, EVIDENCE, META];
+pub(super) const ALL: [&str; 13] = [
+    VERTICES,
+    PAYLOADS,
+    LOOSE,
+    COMMITS,
+    BLOCKS,
+    HEADERS,
+    CERTIFICATES,
+    STATE,
+    TRANSACTIONS,
+    HISTORY,
+    EVIDENCE,
+    SNAPSHOT,
+    META,
+];
 
 /// In [`META`]: the version of this format, `u32`.
 pub(super) const META_FORMAT: &[u8] = b"format";
@@ -47,6 +62,14 @@ pub(super) const META_LAST_SIGNED: &[u8] = b"last_signed";
 pub(super) const META_FLUSH_POINT: &[u8] = b"flush_point";
 /// In [`META`]: how far pruning has got.
 pub(super) const META_FLOORS: &[u8] = b"floors";
+
+/// In [`META`]: there while a snapshot is being installed.
+pub(super) const META_INSTALLING: &[u8] = b"installing";
+/// In [`META`]: where the database begins, if not at the genesis document.
+pub(super) const META_BASE: &[u8] = b"base";
+
+/// In [`SNAPSHOT`]: the manifest. Greater than the keys of all chunks.
+pub(super) const SNAPSHOT_MANIFEST: &[u8] = b"manifest";
 
 /// The key of a commit index or a height.
 pub(super) fn number(number: u64) -> [u8; 8] {
@@ -74,6 +97,19 @@ pub(super) fn vertex_of(key: &[u8]) -> Option<VertexRef> {
 /// The key of a slot.
 pub(super) fn slot(slot: u32) -> [u8; 4] {
     slot.to_be_bytes()
+}
+
+/// The key of a chunk of the snapshot being fetched: "c" ‖ number.
+pub(super) fn chunk(number: u32) -> [u8; 5] {
+    let mut key = *b"c\0\0\0\0";
+    key[1..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The number that a chunk's key stands for; `None` for bytes that are no such key.
+pub(super) fn chunk_of(key: &[u8]) -> Option<u32> {
+    let key: &[u8; 5] = key.try_into().ok()?;
+    Some(u32::from_be_bytes(*key.strip_prefix(b"c")?.first_chunk()?))
 }
 
 /// The key of a line of an account's history: account ‖ height ‖ position ‖ line.

@@ -9,13 +9,14 @@
 mod keys;
 mod open;
 mod prune;
+mod snapshot;
 
 pub use open::{FORMAT_VERSION, OpenOptions};
 
 use super::retention::Floors;
 use super::{
-    Batch, BlockRecord, EVIDENCE_PER_AUTHOR_MAX, HistoryCursor, HistoryRecord, IndexedTransaction, Retention, Storage,
-    StorageError, TransactionPosition, assert_batch_follows,
+    Base, Batch, BlockRecord, EVIDENCE_PER_AUTHOR_MAX, HistoryCursor, HistoryRecord, IndexedTransaction, Retention,
+    Slots, Staged, Storage, StorageError, TransactionPosition, assert_batch_follows,
 };
 use borsh::BorshDeserialize;
 use farthing_consensus::commit::Commit;
@@ -44,7 +45,7 @@ pub struct RocksStorage {
     newest_block: AtomicU64,
     /// How far pruning has got, as stored.
     floors: Mutex<Floors>,
-    /// [`Floors::oldest_commit`], for readers.
+    /// [`Floors::oldest_commit`] or [`Base::oldest_commit`], for readers.
     oldest_commit: AtomicU64,
     /// [`Floors::transactions`], for readers and for compaction.
     transactions_floor: Arc<AtomicU64>,
@@ -61,17 +62,20 @@ impl RocksStorage {
         let db = open::open(path, options, &transactions_floor)?;
         let floors: Floors = RocksStorage::read_from(&db, keys::META, keys::META_FLOORS)?.unwrap_or_default();
         transactions_floor.store(floors.transactions, Ordering::Release);
+        let base: Option<Base> = RocksStorage::read_from(&db, keys::META, keys::META_BASE)?;
+        let oldest_commit = floors.oldest_commit().max(base.map_or(0, |base| base.oldest_commit()));
         let storage = RocksStorage {
             db,
             path: path.to_owned(),
             newest_commit: AtomicU64::new(0),
             newest_block: AtomicU64::new(0),
-            oldest_commit: AtomicU64::new(floors.oldest_commit()),
+            oldest_commit: AtomicU64::new(oldest_commit),
             floors: Mutex::new(floors),
             transactions_floor,
         };
         storage.newest_commit.store(storage.last_number(keys::COMMITS)?, Ordering::Release);
         storage.newest_block.store(storage.last_number(keys::HEADERS)?, Ordering::Release);
+        storage.resume_install()?;
         Ok(storage)
     }
 
@@ -241,6 +245,9 @@ impl Storage for RocksStorage {
             }
         }
         self.put_evidence(&mut write, &batch.evidence)?;
+        if let Some(stage) = &batch.stage {
+            self.put_stage(&mut write, stage)?;
+        }
         self.write(write, sync)?;
 
         let commit = batch.commits.iter().map(|commit| commit.index).max().unwrap_or(0);
@@ -371,16 +378,38 @@ impl Storage for RocksStorage {
         decoded.collect()
     }
 
-    fn state(&self) -> Result<Option<(FlushPoint, Vec<SlotRecord>)>, StorageError> {
-        let Some(point) = self.read(keys::META, keys::META_FLUSH_POINT)? else { return Ok(None) };
-        let mut options = ReadOptions::default();
-        options.fill_cache(false);
-        let slots = self.scan(keys::STATE, IteratorMode::Start, options).map(|entry| {
-            let (key, bytes) = entry?;
-            let slot = (*key).try_into().map_err(|_| bad_key(keys::STATE, &key))?;
-            Ok(SlotRecord { slot: u32::from_be_bytes(slot), bytes: bytes.into_vec() })
-        });
-        Ok(Some((point, slots.collect::<Result<_, StorageError>>()?)))
+    fn slots(&self) -> Result<Option<(FlushPoint, Slots<'_>)>, StorageError> {
+        let read_point = || self.read::<FlushPoint>(keys::META, keys::META_FLUSH_POINT);
+        let Some(mut point) = read_point()? else { return Ok(None) };
+        loop {
+            let mut options = ReadOptions::default();
+            options.fill_cache(false);
+            // An iterator sees the database as it is when it is made. Point and slots change together, so if the point is the
+            // same before and after, it is that of the slots.
+            let entries = self.scan(keys::STATE, IteratorMode::Start, options);
+            let after = read_point()?.ok_or_else(|| StorageError::Damaged("the flush point is gone".into()))?;
+            if after == point {
+                let slots = entries.map(|entry| {
+                    let (key, bytes) = entry?;
+                    let slot = (*key).try_into().map_err(|_| bad_key(keys::STATE, &key))?;
+                    Ok(SlotRecord { slot: u32::from_be_bytes(slot), bytes: bytes.into_vec() })
+                });
+                return Ok(Some((point, Box::new(slots))));
+            }
+            point = after;
+        }
+    }
+
+    fn staged(&self) -> Result<Option<Staged>, StorageError> {
+        self.read_staged()
+    }
+
+    fn install(&self) -> Result<bool, StorageError> {
+        self.install_staged()
+    }
+
+    fn base(&self) -> Result<Option<Base>, StorageError> {
+        self.read(keys::META, keys::META_BASE)
     }
 
     fn prune(&self, retention: &Retention) -> Result<bool, StorageError> {

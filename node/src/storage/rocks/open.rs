@@ -49,7 +49,9 @@ pub(super) fn open(
     std::fs::create_dir_all(path)
         .map_err(|error| StorageError::Database(format!("cannot make the directory {}: {error}", path.display())))?;
     let database = database_options();
-    if path.join("CURRENT").exists() {
+    if !path.join("CURRENT").exists() {
+        assert_new(path)?;
+    } else {
         let existing = DB::list_cf(&database, path).map_err(|error| open_error(path, &error))?;
         if let Some(unknown) = existing.iter().find(|name| *name != "default" && !keys::ALL.contains(&name.as_str())) {
             let path = path.display();
@@ -163,12 +165,32 @@ fn column_options(name: &str, cache: &Cache, transactions_floor: Arc<AtomicU64>)
     options
 }
 
+/// Refuses a directory with a database that has lost its first file: RocksDB would begin a new one over it.
+fn assert_new(path: &Path) -> Result<(), StorageError> {
+    let failed =
+        |error: std::io::Error| StorageError::Database(format!("cannot list the files of {}: {error}", path.display()));
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("MANIFEST-") || name.ends_with(".sst") {
+            return Err(StorageError::Damaged(format!("{} has {name}, but no CURRENT", path.display())));
+        }
+    }
+    Ok(())
+}
+
 /// Why the database did not open.
 fn open_error(path: &Path, error: &rocksdb::Error) -> StorageError {
+    use rocksdb::ErrorKind::{InvalidArgument, NotFound, NotSupported};
     // RocksDB has no kind of its own for this; the first text is that of another process's lock, the second of our own.
     let text = error.to_string();
     if text.contains("While lock file") || text.contains("lock hold by current process") {
         return StorageError::Locked(path.display().to_string());
+    }
+    // What the files name is not there, or makes no sense: the options are always the same.
+    let is_nonsense = matches!(error.kind(), InvalidArgument | NotFound | NotSupported);
+    if is_nonsense || text.contains("No such file or directory") {
+        return StorageError::Damaged(text);
     }
     database_error(error)
 }

@@ -30,7 +30,7 @@ impl RocksStorage {
         write.put_cf(self.column(keys::META), keys::META_FLOORS, codec::encode(&new));
         self.write(write, true)?;
         *floors = new;
-        self.oldest_commit.store(new.oldest_commit(), Ordering::Release);
+        self.oldest_commit.fetch_max(new.oldest_commit(), Ordering::AcqRel);
         self.transactions_floor.store(new.transactions, Ordering::Release);
         Ok(true)
     }
