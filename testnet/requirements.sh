@@ -22,15 +22,28 @@ have_libclang() {
   return 1
 }
 
-# Installs with apt what is missing; where that cannot be done, says what to install.
+# What building needs: installs with apt what is missing; where that cannot be done, says what to install.
 require_build_tools() {
   command -v cargo > /dev/null || fail "cargo is missing: install Rust from https://rustup.rs, then run this again"
   local packages=()
   command -v c++ > /dev/null || packages+=(g++)
   have_libclang || packages+=(libclang-dev)
-  [ "${#packages[@]}" -eq 0 ] && return 0
+  install_packages "install a C++ compiler and libclang (Debian and Ubuntu: apt-get install g++ libclang-dev; Fedora: dnf install gcc-c++ clang-devel; Arch: pacman -S gcc clang), then run this again" "${packages[@]}"
+}
 
-  local advice="install a C++ compiler and libclang (Debian and Ubuntu: apt-get install g++ libclang-dev; Fedora: dnf install gcc-c++ clang-devel; Arch: pacman -S gcc clang), then run this again"
+# What the tests of faults need beside that: strace makes system calls fail, libfaketime gives a process another clock.
+require_fault_tools() {
+  local packages=()
+  command -v strace > /dev/null || packages+=(strace)
+  compgen -G "/usr/lib*/*/faketime/libfaketimeMT.so.1" > /dev/null || compgen -G "/usr/*lib*/faketime/libfaketimeMT.so.1" > /dev/null ||
+    packages+=(libfaketime)
+  install_packages "install strace and libfaketime (with apt-get, dnf or pacman; the packages are called so), then run this again" "${packages[@]}"
+}
+
+# Installs packages with apt, if there are any: install_packages ADVICE [PACKAGE...]
+install_packages() {
+  local advice=$1 packages=("${@:2}")
+  [ "${#packages[@]}" -eq 0 ] && return 0
   command -v apt-get > /dev/null || fail "missing: ${packages[*]}; $advice"
   local as_root=()
   if [ "$(id -u)" -ne 0 ]; then

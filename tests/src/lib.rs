@@ -1,3 +1,4 @@
-//! Tests of Farthing as a whole: the [`sim`]ulator here, end-to-end tests over real processes in `tests/`.
+//! Tests of Farthing as a whole: the [`sim`]ulator and networks of real [`processes`] here, the tests themselves in `tests/`.
 
+pub mod processes;
 pub mod sim;
