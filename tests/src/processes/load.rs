@@ -6,7 +6,7 @@
 
 use super::cluster::Shared;
 use crate::sim::random::Random;
-use farthing_client::{BlockPosition, DroppedReason, SubmitQuery, TransactionState, TransactionStatus, Wait};
+use farthing_client::{BlockPosition, Client, DroppedReason, SubmitQuery, TransactionState, TransactionStatus, Wait};
 use farthing_core::amount::Amount;
 use farthing_core::block::ResultCode;
 use farthing_core::transaction::{Output, TransactionId};
@@ -87,6 +87,7 @@ pub enum Outcome {
 /// A load that runs.
 pub struct Load {
     runtime: Handle,
+    shared: Arc<Shared>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
     entries: Arc<Mutex<Vec<Entry>>>,
@@ -119,7 +120,7 @@ impl Load {
             runtime.spawn(sender.run())
         };
         let tasks = options.senders.clone().map(start_sender).collect();
-        Load { runtime: runtime.clone(), stop, tasks, entries }
+        Load { runtime: runtime.clone(), shared: shared.clone(), stop, tasks, entries }
     }
 
     /// How many transfers are acknowledged so far.
@@ -139,9 +140,35 @@ impl Load {
     /// If it takes longer than `patience`.
     pub fn wait_for_more(&self, more: usize, patience: Duration) -> Duration {
         let (start, from) = (Instant::now(), self.acknowledged());
-        let what = format!("{more} more transfers to be final");
-        super::wait_for(&what, patience, || (self.acknowledged() >= from + more).then_some(()));
+        while self.acknowledged() < from + more {
+            let waited = start.elapsed();
+            let found = self.acknowledged() - from;
+            assert!(
+                waited < patience,
+                "{found} of {more} transfers were final in {waited:?}: {}",
+                self.describe_nodes()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
         start.elapsed()
+    }
+
+    /// Where every node is, for people who wonder why nothing goes on.
+    fn describe_nodes(&self) -> String {
+        let describe = |client: &Client| match self.runtime.block_on(timeout(ANSWER_MAX, client.status())) {
+            Ok(Ok(status)) => format!(
+                "round {}, commit {}, height {}, {} peers, {} transactions wait{}",
+                status.round,
+                status.commit_index,
+                status.height,
+                status.peers_connected,
+                status.mempool_transactions,
+                if status.ready { "" } else { ", not ready" },
+            ),
+            _ => "no answer".into(),
+        };
+        let nodes: Vec<String> = self.shared.clients.iter().map(describe).collect();
+        nodes.join("; ")
     }
 
     /// Stops sending, waits for what is open, and returns the journal.

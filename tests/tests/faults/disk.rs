@@ -112,7 +112,9 @@ fn flipped_bits_are_noticed_and_never_served() {
         let file = &files[flip % files.len()];
         let place = flip_a_bit(&damaged.path().join(file), &mut random);
         let found = compare(&original, open(&cluster, damaged.path()), &ids);
-        let is_log = file.extension().is_some_and(|extension| extension == "log");
+        // The last record of a log that is damaged looks like one that was torn while it was written. What a node has
+        // forgotten in that way its peers know.
+        let is_log = !file.to_string_lossy().ends_with(".sst");
         assert!(found != Found::Older || is_log, "{}, bit {place}: data is gone unnoticed", file.display());
         counts[found as usize] += 1;
     }
