@@ -194,7 +194,8 @@ impl SignedTransaction {
 }
 
 impl VerifiedTransaction {
-    /// Takes a transaction from this node's own storage, where only checked ones are written, without checking it again.
+    /// Takes a transaction that this node has checked before: from its own storage, where only checked ones are written, or after a
+    /// look at its verdicts ([`VerifiedTransaction::verdict_key`]).
     pub fn from_own_storage(signed: SignedTransaction, chain: &ChainHash) -> VerifiedTransaction {
         VerifiedTransaction { id: signed.transaction.id(chain), signed }
     }

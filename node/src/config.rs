@@ -3,6 +3,7 @@
 //! `config_default.toml`, which `farthing-node init` writes into a new home, describes every key. A key that does not exist
 //! is an error, as is a value outside its bounds; the message names the key and says what to write.
 
+use crate::network::{FollowerLimits, NetworkConfig};
 use crate::storage::RETAIN_COMMITS_MIN;
 use farthing_core::genesis::{Genesis, GenesisError};
 use libp2p::Multiaddr;
@@ -61,6 +62,8 @@ pub struct NetworkSection {
     pub listen: Vec<Multiaddr>,
     /// Nodes without a validator key that may follow this one.
     pub followers_max: usize,
+    /// What each of them may have.
+    pub follower_limits: FollowerLimits,
     /// The addresses of validators, by their name in the genesis document.
     pub peers: BTreeMap<String, Multiaddr>,
 }
@@ -187,6 +190,8 @@ struct ConfigDocument {
 struct NetworkDocument {
     listen: Vec<String>,
     followers_max: usize,
+    follower_requests_per_second: u32,
+    follower_bytes_per_second: u32,
     peers: Vec<PeerDocument>,
 }
 
@@ -266,7 +271,15 @@ impl Config {
         let config = Config {
             home: home.into(),
             genesis: home.join(document.genesis),
-            network: NetworkSection { listen, followers_max: document.network.followers_max, peers },
+            network: NetworkSection {
+                listen,
+                followers_max: document.network.followers_max,
+                follower_limits: FollowerLimits {
+                    requests_per_second: document.network.follower_requests_per_second,
+                    bytes_per_second: document.network.follower_bytes_per_second,
+                },
+                peers,
+            },
             api: document.api,
             storage: document.storage,
             consensus: document.consensus,
@@ -282,6 +295,9 @@ impl Config {
         within("network.listen", self.network.listen.len() as u64, 1, 16)?;
         within("network.peers", self.network.peers.len() as u64, 0, farthing_core::genesis::VALIDATORS_MAX as u64)?;
         within("network.followers_max", self.network.followers_max as u64, 0, 1_000)?;
+        let FollowerLimits { requests_per_second, bytes_per_second } = self.network.follower_limits;
+        within("network.follower_requests_per_second", requests_per_second.into(), 1, 1_000_000)?;
+        within("network.follower_bytes_per_second", bytes_per_second.into(), 65_536, 1 << 30)?;
         // The largest transaction must fit, and a request holds at most 1 MiB of them.
         within("api.body_bytes_max", api.body_bytes_max as u64, 131_072, 16 << 20)?;
         within("api.connections_max", api.connections_max as u64, 1, 100_000)?;
@@ -329,7 +345,14 @@ impl Default for ConfigDocument {
 
 impl Default for NetworkDocument {
     fn default() -> NetworkDocument {
-        NetworkDocument { listen: vec!["/ip4/127.0.0.1/tcp/26600".into()], followers_max: 8, peers: Vec::new() }
+        let FollowerLimits { requests_per_second, bytes_per_second } = FollowerLimits::default();
+        NetworkDocument {
+            listen: vec!["/ip4/127.0.0.1/tcp/26600".into()],
+            followers_max: NetworkConfig::FOLLOWERS_MAX,
+            follower_requests_per_second: requests_per_second,
+            follower_bytes_per_second: bytes_per_second,
+            peers: Vec::new(),
+        }
     }
 }
 

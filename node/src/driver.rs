@@ -3,7 +3,6 @@
 //! It runs on a thread of its own, so that executing a large commit never holds up network tasks. Everything that happens to the
 //! node arrives here as one event after another.
 
-use crate::executor::Verdict;
 use crate::handle::{AccountSnapshot, Command, RefuseReason, Submitted, Wait};
 use crate::journal::{Journal, Write};
 use crate::metrics::Metrics;
@@ -12,10 +11,9 @@ use crate::replica::log::Ticket;
 use crate::replica::{Admission, Effect, Event, Replica, Stop};
 use crate::responder::{Job, Responder};
 use crate::storage::{IndexedTransaction, Storage, StorageError};
-use crate::verifier::Verifier;
+use crate::verifier::{Outcome, Verifier};
 use crate::waiters::{Settlement, Waiters};
 use farthing_consensus::engine::Now;
-use farthing_consensus::vertex::VertexRef;
 use farthing_core::transaction::{TransactionId, VerifiedTransaction};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -67,7 +65,7 @@ pub struct Driver {
 /// Where events come from.
 pub struct Inbox {
     pub(crate) done: mpsc::UnboundedReceiver<Result<Ticket, StorageError>>,
-    pub(crate) verdicts: mpsc::UnboundedReceiver<(VertexRef, Verdict)>,
+    pub(crate) verified: mpsc::UnboundedReceiver<Outcome>,
     pub(crate) network: mpsc::Receiver<NetworkEvent>,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) stop: CancellationToken,
@@ -76,7 +74,7 @@ pub struct Inbox {
 /// One thing that happened.
 enum Incoming {
     Done(Result<Ticket, StorageError>),
-    Verdict(VertexRef, Verdict),
+    Verified(Outcome),
     Network(NetworkEvent),
     Command(Command),
     Timer,
@@ -111,7 +109,12 @@ impl Driver {
                 Incoming::Stop => return Ok(None),
                 Incoming::Done(Err(error)) => return Err(error.into()),
                 Incoming::Done(Ok(ticket)) => self.step(Event::Persisted(ticket))?,
-                Incoming::Verdict(vertex, verdict) => self.step(Event::Verdict { vertex, verdict })?,
+                Incoming::Verified(Outcome::Payload(vertex, verdict)) => {
+                    self.step(Event::Verdict { vertex, verdict })?
+                }
+                Incoming::Verified(Outcome::Forwarded(from, checked)) => {
+                    self.step(Event::Forwarded { from, checked })?
+                }
                 Incoming::Timer => {
                     self.timer = Driver::no_timer();
                     self.step(Event::Timer)?
@@ -145,6 +148,7 @@ impl Driver {
                 Effect::Answer { to, request, unsynced } => self.responder.answer(Job { to, request, unsynced }),
                 Effect::Disconnect { peer, reason } => self.network.disconnect(peer, reason),
                 Effect::Verify(vertex) => self.verifier.check_vertex(vertex),
+                Effect::CheckForwarded { from, transactions } => self.verifier.check_forwarded(from, transactions),
                 Effect::SetTimer { at_ms } => self.timer = self.clock.instant(at_ms),
                 Effect::Settled(settled) => {
                     self.metrics.settled(&settled, self.clock.now().wall_ms);
@@ -252,9 +256,8 @@ impl Inbox {
             biased;
             () = self.stop.cancelled() => Incoming::Stop,
             done = self.done.recv() => Incoming::Done(done.expect("the journal lives as long as the driver")),
-            verdict = self.verdicts.recv() => {
-                let (vertex, verdict) = verdict.expect("the verifier lives as long as the driver");
-                Incoming::Verdict(vertex, verdict)
+            outcome = self.verified.recv() => {
+                Incoming::Verified(outcome.expect("the verifier lives as long as the driver"))
             }
             () = tokio::time::sleep_until(timer) => Incoming::Timer,
             Some(event) = self.network.recv() => Incoming::Network(event),

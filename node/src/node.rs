@@ -98,11 +98,11 @@ async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
     let network_config = network_config(&config, &genesis, &identity, &committee);
     let (network, network_events) = Network::start(network_config, &mut registry)?;
 
-    let (verdicts_in, verdicts) = mpsc::unbounded_channel();
+    let (verified_in, verified) = mpsc::unbounded_channel();
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let stop = CancellationToken::new();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let verifier = Verifier::start(*committee.chain(), threads, verdicts_in)?;
+    let verifier = Verifier::start(*committee.chain(), threads, verified_in)?;
     let sources = Sources {
         chain: *committee.chain(),
         storage: storage.clone(),
@@ -143,7 +143,7 @@ async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
         metrics,
         waiters: Waiters::default(),
         timer: Driver::no_timer(),
-        inbox: Inbox { done, verdicts, network: network_events, commands, stop: stop.clone() },
+        inbox: Inbox { done, verified, network: network_events, commands, stop: stop.clone() },
     };
     let mut ended = spawn_driver(starter, driver, effects)?;
     let api = tokio::spawn(api::serve(listener, Arc::new(handle), api_metrics, api_config(&config), stop.clone()));
@@ -229,6 +229,7 @@ fn network_config(
         own: identity.validator.as_ref().map(|validator| validator.author),
         listen: config.network.listen.clone(),
         followers_max: config.network.followers_max,
+        follower_limits: config.network.follower_limits,
         queue_bytes_max: NetworkConfig::QUEUE_BYTES_MAX,
     }
 }

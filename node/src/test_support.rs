@@ -21,7 +21,12 @@ pub fn address(number: u8) -> Address {
 
 /// Four validators, and accounts 1 to 4 with 1,000 FAR each.
 pub fn genesis() -> Genesis {
-    let validators = (1..=4)
+    genesis_of(4)
+}
+
+/// The same with this many validators. They are part of the chain hash: [`transfer`]s are for [`genesis`].
+pub fn genesis_of(validators: u8) -> Genesis {
+    let validators = (1..=validators)
         .map(|number| Validator {
             name: format!("validator-{number}"),
             public_key: key(100 + number).public_key(),

@@ -1,21 +1,22 @@
 //! One connection to one peer: its hello, its queues, its five tasks, and its end.
 
+use super::allowance::Allowance;
 use super::frame::{self, Channel, Frame, HEARTBEAT, HEARTBEAT_EVERY, Kind, SYNC_QUEUE_BYTES_MAX, StreamError};
 use super::metrics::Direction;
 use super::queue::Queue;
-use super::receive::{Receiver, read_content};
+use super::receive::{Receiver, Request, read_content};
 use super::streams::HANDSHAKE_MAX;
-use super::{Inbound, NetworkEvent, Outbound, Peer, REQUESTS_UNANSWERED_MAX, Shared};
+use super::{FOLLOWER_REQUESTS_UNANSWERED_MAX, NetworkEvent, Outbound, Peer, REQUESTS_UNANSWERED_MAX, Shared};
 use farthing_core::hash::{ChainHash, Digest};
 use futures::AsyncReadExt as _;
 use futures::io::WriteHalf;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId, Stream};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How many of a peer's requests may wait to be handed over; they are small.
@@ -66,6 +67,8 @@ pub(super) struct Connection {
     owed: Counts,
     /// The peer's requests that were handed to the driver and are not answered yet, by the kind of the answer.
     asked: Counts,
+    /// What is left to a full node of what it may have.
+    allowance: Option<Mutex<Allowance>>,
     /// How many more of the peer's requests may be handed to the driver: see [`REQUESTS_UNANSWERED_MAX`].
     pub(super) unanswered: Semaphore,
     /// Why it was closed from this side; the first reason counts.
@@ -100,6 +103,13 @@ pub(super) struct Ended {
 
 impl Connection {
     pub(super) fn new(peer: Peer, shared: Arc<Shared>) -> Arc<Connection> {
+        let (allowance, unanswered_max) = match peer {
+            Peer::Validator(_) => (None, REQUESTS_UNANSWERED_MAX),
+            Peer::Follower(_) => {
+                let allowance = Allowance::new(shared.follower_limits, Instant::now());
+                (Some(Mutex::new(allowance)), FOLLOWER_REQUESTS_UNANSWERED_MAX)
+            }
+        };
         Arc::new(Connection {
             peer,
             vertices: Queue::new(shared.queue_bytes_max),
@@ -107,7 +117,8 @@ impl Connection {
             shared,
             owed: Counts::default(),
             asked: Counts::default(),
-            unanswered: Semaphore::new(REQUESTS_UNANSWERED_MAX),
+            allowance,
+            unanswered: Semaphore::new(unanswered_max),
             closed_for: Mutex::new(None),
             closed: CancellationToken::new(),
             done: CancellationToken::new(),
@@ -118,8 +129,11 @@ impl Connection {
     /// of this peer goes nowhere: over this one nobody waits for it.
     pub(super) fn send(&self, message: Outbound) {
         let frame = Frame::encode(message);
-        if frame.kind.is_answer() && !self.asked.take(frame.kind) {
-            return;
+        if frame.kind.is_answer() {
+            if !self.asked.take(frame.kind) {
+                return;
+            }
+            self.spend_bytes(frame.length());
         }
         if let Some(answer) = frame.kind.answer() {
             self.owed.add(answer);
@@ -135,7 +149,7 @@ impl Connection {
 
     /// Ends the connection soon.
     pub(super) fn close(&self, end: End) {
-        let mut closed_for = self.closed_for.lock().expect("nothing panics while it holds this lock");
+        let mut closed_for = lock(&self.closed_for);
         closed_for.get_or_insert(end);
         self.closed.cancel();
     }
@@ -144,7 +158,7 @@ impl Connection {
     async fn ended(&self) -> End {
         tokio::select! {
             () = self.closed.cancelled() => {
-                let closed_for = self.closed_for.lock().expect("nothing panics while it holds this lock").take();
+                let closed_for = lock(&self.closed_for).take();
                 closed_for.unwrap_or(End::Stopped)
             }
             () = self.shared.stop.cancelled() => End::Stopped,
@@ -153,6 +167,26 @@ impl Connection {
 
     pub(super) fn room(&self) -> usize {
         self.vertices.room()
+    }
+
+    /// A full node has had so many bytes.
+    fn spend_bytes(&self, bytes: usize) {
+        if let Some(allowance) = &self.allowance {
+            lock(allowance).spend_bytes(Instant::now(), bytes);
+        }
+    }
+
+    /// Waits until a full node may ask again; validators always may.
+    async fn may_ask(&self) {
+        if let Some(allowance) = &self.allowance {
+            loop {
+                let taken = lock(allowance).take_request(Instant::now());
+                match taken {
+                    Ok(()) => return,
+                    Err(wait) => tokio::time::sleep(wait).await,
+                }
+            }
+        }
     }
 
     /// Whether the peer owes us an answer of this kind.
@@ -199,9 +233,13 @@ impl Counts {
         self.lock().get(&kind).is_some_and(|count| *count > 0)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Kind, u32>> {
-        self.0.lock().expect("nothing panics while it holds this lock")
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Kind, u32>> {
+        lock(&self.0)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds this lock")
 }
 
 impl Established {
@@ -313,9 +351,11 @@ async fn write_next(
 }
 
 /// Hands the peer's requests to the driver, a few at a time: see [`REQUESTS_UNANSWERED_MAX`].
-async fn hand_over_requests(connection: Arc<Connection>, mut waiting: mpsc::Receiver<(Kind, Inbound)>) -> End {
-    while let Some((kind, message)) = waiting.recv().await {
+async fn hand_over_requests(connection: Arc<Connection>, mut waiting: mpsc::Receiver<Request>) -> End {
+    while let Some(Request { kind, bytes, message }) = waiting.recv().await {
         connection.unanswered.acquire().await.expect("it is never closed").forget();
+        connection.may_ask().await;
+        connection.spend_bytes(bytes);
         connection.asked.add(kind.answer().expect("only requests are handed over here"));
         connection.shared.emit(NetworkEvent::Message { from: connection.peer, message }).await;
     }

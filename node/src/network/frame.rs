@@ -3,18 +3,22 @@
 //! ```text
 //! frame     = length: u32 little-endian ‖ content of that many bytes
 //! content   = kind: u8 ‖ the rest of the message's borsh encoding (whose first byte is the kind)
+//! forward   = 0x30 ‖ signed transactions, one after the other, each delimiting itself
+//! forwarded = 0x31 ‖ one bool for each of them, as borsh encodes a list
 //! hello     = length 33 ‖ 0xff ‖ chain hash: 32 bytes          the first frame in each direction, and only there
 //! heartbeat = length 0
 //! ```
 
 use super::{Outbound, REQUESTS_UNANSWERED_MAX};
 use crate::snapshot::{MANIFEST_BYTES_MAX, SnapshotMessage};
+use crate::payload;
 use bytes::Bytes;
 use farthing_consensus::message::{ANSWER_BYTES_MAX, FETCH_VERTICES_MAX, MESSAGE_BYTES_MAX, Message};
 use farthing_consensus::vertex::{PAYLOAD_BYTES_MAX, SignedHeader, Vertex};
 use farthing_core::codec::{self, CodecError};
 use farthing_core::hash::ChainHash;
 use farthing_core::state_chunk::CHUNK_BYTES_MAX;
+use farthing_core::transaction::{SIGNED_TRANSACTION_BYTES_MAX, SignedTransaction};
 use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use std::io;
 use std::time::Duration;
@@ -50,6 +54,14 @@ pub(super) const SYNC_QUEUE_BYTES_MAX: usize = REQUESTS_UNANSWERED_MAX * MESSAGE
 /// The bytes of a fetch of a chunk: kind, state root, number.
 const FETCH_CHUNK_BYTES: usize = 1 + 32 + 4;
 
+/// The most bytes of transactions that a full node forwards in one message; any transaction fits.
+pub const FORWARD_BYTES_MAX: usize = 128 * 1024;
+
+/// The most transactions in one such message.
+pub const FORWARD_TRANSACTIONS_MAX: usize = 1_024;
+
+const _: () = assert!(SIGNED_TRANSACTION_BYTES_MAX <= FORWARD_BYTES_MAX);
+
 /// The bytes of a hello's content.
 const HELLO_BYTES: usize = 33;
 
@@ -78,6 +90,8 @@ pub(super) enum Kind {
     Manifest = 0x21,
     FetchChunk = 0x22,
     Chunk = 0x23,
+    Forward = 0x30,
+    Forwarded = 0x31,
     Hello = 0xff,
 }
 
@@ -134,6 +148,8 @@ impl Kind {
             0x21 => Kind::Manifest,
             0x22 => Kind::FetchChunk,
             0x23 => Kind::Chunk,
+            0x30 => Kind::Forward,
+            0x31 => Kind::Forwarded,
             0xff => Kind::Hello,
             _ => return None,
         })
@@ -143,12 +159,8 @@ impl Kind {
     pub(super) fn channel(self) -> Option<Channel> {
         match self {
             Kind::Vertex | Kind::Subscribe => Some(Channel::Vertices),
-            Kind::FetchVertices
-            | Kind::Vertices
-            | Kind::FetchCommits
-            | Kind::Commits
-            | Kind::FetchLatest
-            | Kind::Latest => Some(Channel::Sync),
+            Kind::FetchVertices | Kind::Vertices | Kind::FetchCommits | Kind::Commits => Some(Channel::Sync),
+            Kind::FetchLatest | Kind::Latest | Kind::Forward | Kind::Forwarded => Some(Channel::Sync),
             Kind::FetchManifest | Kind::Manifest | Kind::FetchChunk | Kind::Chunk => Some(Channel::Sync),
             Kind::Hello => None,
         }
@@ -162,14 +174,18 @@ impl Kind {
             Kind::FetchLatest => Some(Kind::Latest),
             Kind::FetchManifest => Some(Kind::Manifest),
             Kind::FetchChunk => Some(Kind::Chunk),
-            Kind::Vertex | Kind::Subscribe | Kind::Vertices | Kind::Commits | Kind::Latest | Kind::Hello => None,
-            Kind::Manifest | Kind::Chunk => None,
+            Kind::Forward => Some(Kind::Forwarded),
+            Kind::Vertex | Kind::Subscribe | Kind::Hello => None,
+            Kind::Vertices | Kind::Commits | Kind::Latest | Kind::Manifest | Kind::Chunk | Kind::Forwarded => None,
         }
     }
 
     /// Whether it answers a request.
     pub(super) fn is_answer(self) -> bool {
-        matches!(self, Kind::Vertices | Kind::Commits | Kind::Latest | Kind::Manifest | Kind::Chunk)
+        matches!(
+            self,
+            Kind::Vertices | Kind::Commits | Kind::Latest | Kind::Manifest | Kind::Chunk | Kind::Forwarded
+        )
     }
 
     /// The most bytes of the content of a frame of this kind.
@@ -186,6 +202,8 @@ impl Kind {
             Kind::Manifest => 1 + 1 + MANIFEST_BYTES_MAX,
             Kind::FetchChunk => FETCH_CHUNK_BYTES,
             Kind::Chunk => FETCH_CHUNK_BYTES + 1 + CHUNK_BYTES_MAX,
+            Kind::Forward => 1 + FORWARD_BYTES_MAX,
+            Kind::Forwarded => 1 + 4 + FORWARD_TRANSACTIONS_MAX,
             Kind::Hello => HELLO_BYTES,
         }
     }
@@ -204,6 +222,8 @@ impl Kind {
             Kind::Manifest => "manifest",
             Kind::FetchChunk => "fetch_chunk",
             Kind::Chunk => "chunk",
+            Kind::Forward => "forward",
+            Kind::Forwarded => "forwarded",
             Kind::Hello => "hello",
         }
     }
@@ -222,6 +242,13 @@ impl Frame {
             Outbound::Message(Message::Vertex(vertex)) => return Frame::vertex(&vertex),
             Outbound::Message(message) => message,
             Outbound::Snapshot(message) => return Frame::snapshot(&message),
+            Outbound::Forward(transactions) => {
+                return Frame::new(Kind::Forward, vec![Kind::Forward as u8], transactions);
+            }
+            Outbound::Forwarded(taken) => {
+                let content = [&[Kind::Forwarded as u8][..], &codec::encode(&taken)].concat();
+                return Frame::new(Kind::Forwarded, content, Bytes::new());
+            }
         };
         let content = codec::encode(&message);
         let kind = Kind::from_byte(content[0]).expect("every message has a kind");
@@ -283,6 +310,19 @@ pub(super) fn decode_snapshot(kind: Kind, content: &[u8]) -> Option<Result<Snaps
         Kind::Chunk => codec::decode(rest, max).map(|(id, chunk)| SnapshotMessage::Chunk(id, chunk)),
         _ => return None,
     })
+}
+
+/// Decodes the content of a frame with forwarded transactions.
+pub(super) fn decode_forward(content: &[u8]) -> Result<Vec<SignedTransaction>, CodecError> {
+    match payload::decode(&content[1..])? {
+        transactions if (1..=FORWARD_TRANSACTIONS_MAX).contains(&transactions.len()) => Ok(transactions),
+        transactions => Err(CodecError::Malformed(format!("{} transactions", transactions.len()))),
+    }
+}
+
+/// Decodes the content of an answer to such a frame.
+pub(super) fn decode_forwarded(content: &[u8]) -> Result<Vec<bool>, CodecError> {
+    codec::decode(&content[1..], Kind::Forwarded.length_max())
 }
 
 /// Fills `buffer`; every byte that comes starts the clock of [`SILENCE_MAX`] again.

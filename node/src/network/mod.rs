@@ -16,22 +16,25 @@
 //!
 //! # Frames
 //! A frame is its length as a little-endian `u32` and then that many bytes: the borsh encoding of a
-//! [`farthing_consensus::message::Message`], whose first byte is the kind, or a [`SnapshotMessage`] behind its kind. The first frame in each direction of each stream is a hello with
+//! [`farthing_consensus::message::Message`], whose first byte is the kind, or a [`SnapshotMessage`], forwarded transactions or the
+//! answer to them behind their kinds. The first frame in each direction of each stream is a hello with
 //! the chain hash. A frame of length zero is a heartbeat, sent when there is nothing else. The length is checked against the
 //! bound of its kind, stream and sender before anything is allocated for it (see [`frame`]).
 //!
 //! # Breaches
 //! A peer that breaks the protocol is disconnected, counted in `farthing_network_breaches_total{reason}` and refused for
 //! ten seconds. Breaches are: an unknown or misplaced kind, an oversized or malformed frame, a vertex that is not valid or not the sender's
-//! own, a vertex from a follower, an answer that nobody asked for, too many unanswered requests, another chain.
+//! own, a vertex from a follower, transactions forwarded by a validator, an answer that nobody asked for, too many unanswered requests, another chain.
 //!
 //! # Bounds
 //! Outgoing: a queue for each stream, bounded in bytes; a peer whose queue would overflow is disconnected (it subscribes again later).
 //! Incoming: a peer's next frame is read only when the driver's channel took the one before; a request is handed over only while fewer
-//! than [`REQUESTS_UNANSWERED_MAX`] of that peer's requests wait for their answer to be written, so a peer cannot make us build
-//! answers faster than it reads them; and a peer's subscriptions are handed over at most twice a second, since each may make us
+//! than [`REQUESTS_UNANSWERED_MAX`] ([`FOLLOWER_REQUESTS_UNANSWERED_MAX`]) of that peer's requests wait for their answer to be
+//! written, so a peer cannot make us build answers faster than it reads them; full nodes have an allowance of requests and of bytes
+//! besides ([`FollowerLimits`]), so that however many they are they never slow validators down; and a peer's subscriptions are handed over at most twice a second, since each may make us
 //! read old vertices from disk. A peer that takes nothing for 20 s, or from which nothing comes for 10 s, is disconnected.
 
+mod allowance;
 mod connection;
 mod frame;
 mod gate;
@@ -43,13 +46,18 @@ mod swarm;
 #[cfg(test)]
 mod tests;
 
+pub use allowance::FollowerLimits;
+pub use frame::{FORWARD_BYTES_MAX, FORWARD_TRANSACTIONS_MAX};
+
 use crate::snapshot::SnapshotMessage;
+use bytes::Bytes;
 use connection::{Connection, End};
 use farthing_consensus::commit::Commit;
 use farthing_consensus::committee::Committee;
 use farthing_consensus::message::Message;
 use farthing_consensus::vertex::{Author, Round, SignedHeader, VerifiedVertex, VertexRef};
 use farthing_core::keys::{PublicKey, SecretKey};
+use farthing_core::transaction::SignedTransaction;
 use libp2p::Multiaddr;
 use metrics::Metrics;
 use prometheus_client::registry::Registry;
@@ -60,6 +68,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How many of a peer's requests are with the driver, or their answers in the queue, at a time. The peer's further ones wait.
 pub const REQUESTS_UNANSWERED_MAX: usize = 3;
+
+/// The same for a full node's requests.
+pub const FOLLOWER_REQUESTS_UNANSWERED_MAX: usize = 1;
 
 /// The least that [`NetworkConfig::queue_bytes_max`] may be: what a subscription to old rounds brings, and as much again.
 pub const QUEUE_BYTES_MIN: usize = 12 * 1024 * 1024;
@@ -103,6 +114,8 @@ pub struct NetworkConfig {
     pub listen: Vec<Multiaddr>,
     /// The most followers admitted at a time.
     pub followers_max: usize,
+    /// What each of them may have.
+    pub follower_limits: FollowerLimits,
     /// The most bytes waiting for a peer on the vertices stream; at least [`QUEUE_BYTES_MIN`]. What may wait on the sync stream follows
     /// from [`REQUESTS_UNANSWERED_MAX`].
     pub queue_bytes_max: usize,
@@ -160,6 +173,16 @@ pub enum Inbound {
     },
     /// A request for a part of a snapshot, which must be answered exactly once, or the answer to one of ours, unchecked.
     Snapshot(SnapshotMessage),
+    /// A full node forwards transactions of its clients. Must be answered with exactly one [`Outbound::Forwarded`].
+    Forward {
+        /// 1 to [`FORWARD_TRANSACTIONS_MAX`]; their signatures are not checked.
+        transactions: Vec<SignedTransaction>,
+    },
+    /// The answer to one of our [`Outbound::Forward`].
+    Forwarded {
+        /// For each transaction, in order, whether it is in the validator's mempool or in a block.
+        taken: Vec<bool>,
+    },
 }
 
 /// What happens on the network. The events of one peer come in order: connected, its messages, disconnected.
@@ -189,6 +212,10 @@ pub enum Outbound {
     Vertex(VerifiedVertex),
     /// About snapshots.
     Snapshot(SnapshotMessage),
+    /// Signed transactions, one after the other, up to [`FORWARD_BYTES_MAX`], for a validator to propose.
+    Forward(Bytes),
+    /// The answer: for each transaction, in order, whether it is in the mempool or in a block.
+    Forwarded(Vec<bool>),
     /// Anything else.
     Message(Message),
 }
@@ -259,6 +286,7 @@ pub struct Network {
 struct Shared {
     committee: Arc<Committee>,
     queue_bytes_max: usize,
+    follower_limits: FollowerLimits,
     events: mpsc::Sender<NetworkEvent>,
     /// The connections that the driver was told of.
     connections: Mutex<BTreeMap<Peer, Arc<Connection>>>,
@@ -288,6 +316,7 @@ impl Network {
         let shared = Arc::new(Shared {
             committee: config.committee.clone(),
             queue_bytes_max: config.queue_bytes_max,
+            follower_limits: config.follower_limits,
             events,
             connections: Mutex::new(BTreeMap::new()),
             metrics: Metrics::register(registry),
@@ -302,8 +331,8 @@ impl Network {
     /// Queues a message to a peer; if there is no such connection any more, nothing happens. Never blocks. A peer whose queue is full is
     /// disconnected and counted.
     ///
-    /// Each [`Inbound::FetchVertices`], [`Inbound::FetchCommits`] and [`Inbound::FetchLatest`] must be answered exactly once; a
-    /// peer's further requests wait for that.
+    /// Each [`Inbound::FetchVertices`], [`Inbound::FetchCommits`], [`Inbound::FetchLatest`] and [`Inbound::Forward`] must be answered
+    /// exactly once; a peer's further requests wait for that.
     pub fn send(&self, to: Peer, message: Outbound) {
         if let Some(connection) = self.shared.connection(to) {
             connection.send(message);

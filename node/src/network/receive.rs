@@ -20,12 +20,20 @@ use tokio::time::Instant;
 /// most once a second.
 pub(super) const SUBSCRIPTION_EVERY: Duration = Duration::from_millis(500);
 
+/// A request of the peer that waits to be handed to the driver.
+pub(super) struct Request {
+    pub(super) kind: Kind,
+    /// Those of the frame.
+    pub(super) bytes: usize,
+    pub(super) message: Inbound,
+}
+
 /// Reads one stream of a connection.
 pub(super) struct Receiver {
     connection: Arc<Connection>,
     channel: Channel,
     stream: ReadHalf<Stream>,
-    requests: mpsc::Sender<(Kind, Inbound)>,
+    requests: mpsc::Sender<Request>,
     /// When the next subscription may be handed over.
     subscription_at: Instant,
 }
@@ -35,7 +43,7 @@ impl Receiver {
         connection: Arc<Connection>,
         channel: Channel,
         stream: ReadHalf<Stream>,
-        requests: mpsc::Sender<(Kind, Inbound)>,
+        requests: mpsc::Sender<Request>,
     ) -> Receiver {
         Receiver { connection, channel, stream, requests, subscription_at: Instant::now() }
     }
@@ -52,7 +60,8 @@ impl Receiver {
     async fn next(&mut self) -> Result<(), End> {
         let Receiver { connection, channel, stream, requests, subscription_at } = self;
         let (kind, content) = read_content(stream, |kind| admit(connection, *channel, kind)).await?;
-        connection.shared.metrics.frame(Direction::In, *channel, 4 + content.len());
+        let bytes = 4 + content.len();
+        connection.shared.metrics.frame(Direction::In, *channel, bytes);
         connection.shared.metrics.message(Direction::In, kind);
         let message = decode(connection, kind, content)?;
         if kind == Kind::Subscribe {
@@ -61,7 +70,7 @@ impl Receiver {
         }
         if kind.answer().is_some() {
             let too_many = |_| End::breach("too_many_requests", "it does not wait for answers to what it asks");
-            return requests.try_send((kind, message)).map_err(too_many);
+            return requests.try_send(Request { kind, bytes, message }).map_err(too_many);
         }
         connection.shared.emit(NetworkEvent::Message { from: connection.peer, message }).await;
         Ok(())
@@ -107,6 +116,9 @@ fn admit(connection: &Connection, channel: Channel, kind: Kind) -> Result<(), En
         (Kind::Vertex, Peer::Follower(_)) => {
             Err(End::breach("follower_vertex", "it pushed a vertex, but is no validator"))
         }
+        (Kind::Forward, Peer::Validator(_)) => {
+            Err(End::breach("validator_forward", "it forwarded transactions, but can propose them itself"))
+        }
         _ if kind.is_answer() && !connection.owes(kind) => {
             Err(End::breach("unsolicited", format!("a {} frame that nobody asked for", kind.label())))
         }
@@ -124,6 +136,15 @@ fn decode(connection: &Connection, kind: Kind, content: Bytes) -> Result<Inbound
             return Err(End::breach("wrong_author", format!("it pushed a vertex of validator {author}")));
         }
         return Ok(Inbound::Vertex(verify(connection, vertex)?));
+    }
+    if kind == Kind::Forward {
+        let transactions = frame::decode_forward(&content).map_err(|error| malformed(error.to_string()))?;
+        return Ok(Inbound::Forward { transactions });
+    }
+    if kind == Kind::Forwarded {
+        let taken = frame::decode_forwarded(&content).map_err(|error| malformed(error.to_string()))?;
+        connection.answered(kind);
+        return Ok(Inbound::Forwarded { taken });
     }
     if let Some(message) = frame::decode_snapshot(kind, &content) {
         let message = message.map_err(|error| malformed(error.to_string()))?;

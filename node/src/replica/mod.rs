@@ -8,6 +8,7 @@
 //! vertices and commits. A block's write is not synced by itself: it follows from its commit, and the next own vertex, which
 //! is the first to attest it, is written after it and synced.
 
+mod forwarding;
 pub mod log;
 mod recovery;
 pub mod serve;
@@ -24,6 +25,7 @@ use crate::mempool::{Full, Mempool};
 use crate::network::{Inbound, Outbound, Peer};
 use crate::snapshot::fetch::Fetch;
 use crate::storage::{Batch, Storage, StorageError};
+use crate::verifier::Checked;
 use bytes::Bytes;
 use farthing_consensus::commit::CommittedVertices;
 use farthing_consensus::committee::Committee;
@@ -35,7 +37,8 @@ use farthing_core::certificate::Attestation;
 use farthing_core::codec;
 use farthing_core::hash::Digest;
 use farthing_core::keys::SecretKey;
-use farthing_core::transaction::{Transaction, TransactionId, VerifiedTransaction};
+use farthing_core::transaction::{SignedTransaction, Transaction, TransactionId, VerifiedTransaction};
+use forwarding::Forwarder;
 use log::{OutputLog, Ticket};
 use serve::{Request, Unsynced};
 use std::collections::{BTreeSet, HashSet, VecDeque};
@@ -72,6 +75,13 @@ pub enum Event {
         vertex: VertexRef,
         /// The verdict.
         verdict: Verdict,
+    },
+    /// Signatures of transactions that a full node forwarded were checked.
+    Forwarded {
+        /// The full node.
+        from: Peer,
+        /// The transactions, in order.
+        checked: Checked,
     },
     /// The write with this ticket is done (and durable, if it was to be synced), and so are all before it.
     Persisted(Ticket),
@@ -114,6 +124,13 @@ pub enum Effect {
     },
     /// Check the transactions of this vertex; then say [`Event::Verdict`].
     Verify(VerifiedVertex),
+    /// Check the signatures of these transactions; then say [`Event::Forwarded`].
+    CheckForwarded {
+        /// The full node that forwarded them.
+        from: Peer,
+        /// The transactions.
+        transactions: Vec<SignedTransaction>,
+    },
     /// Say [`Event::Timer`] at this monotonic time in milliseconds. Replaces the time asked for before.
     SetTimer {
         /// When.
@@ -197,6 +214,8 @@ pub struct Replica {
     proposal: Option<(Bytes, Vec<VerifiedTransaction>)>,
     /// Transactions executed in blocks whose write is not done yet. Looked up only.
     being_written: HashSet<TransactionId>,
+    /// On a full node: transactions under way to validators.
+    forwarder: Forwarder,
     /// What the engine was told about the mempool.
     told_waiting: bool,
     /// The last own vertex that is known to be durable. Nothing of a later one may leave, though storage may show it already.
@@ -246,7 +265,8 @@ impl Replica {
             {
                 self.snapshot_answer(now, from, answer, effects);
             }
-            Event::Message { from, message } => self.message(from, message, effects)?,
+            Event::Message { from, message } => self.message(now, from, message, effects)?,
+            Event::Forwarded { from, checked } => self.admit_forwarded(from, checked, effects)?,
             Event::Verdict { vertex, verdict } => self.executor.verdict(&vertex, verdict),
             Event::Persisted(ticket) => self.log.done(ticket),
         }
@@ -284,9 +304,9 @@ impl Replica {
         self.executor.ledger().newest().height
     }
 
-    /// Whether transactions can be submitted here now.
+    /// Whether transactions can be submitted here now: to be proposed, or on a full node to be forwarded.
     pub fn takes_transactions(&self) -> bool {
-        self.own.is_some() && self.is_ready()
+        self.is_ready()
     }
 
     /// The highest block with a quorum's attestations that can be read from storage.
@@ -298,7 +318,8 @@ impl Replica {
     fn run(&mut self, now: Now, effects: &mut Vec<Effect>) -> Result<(), Stop> {
         // Each round takes an input or releases an output; both are finitely many, and only the engine makes new ones.
         loop {
-            if self.told_waiting != self.mempool.has_waiting() {
+            self.forward(now.monotonic_ms, effects);
+            if self.own.is_some() && self.told_waiting != self.mempool.has_waiting() {
                 self.told_waiting = self.mempool.has_waiting();
                 self.inputs.push_back(Input::PayloadWaiting(self.told_waiting));
             }
@@ -511,3 +532,6 @@ impl Replica {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! The state is read at its last flush point and checked against its root; the commits since are executed again, with the verdicts
 //! that were stored with their blocks, and must give the stored headers. Then the engine gets its commits and vertices back.
 
+use super::forwarding::Forwarder;
 use super::{Effect, Own, Replica, Stop};
 use crate::certifier::{Certifier, WrongState};
 use crate::executor::{self, Executor, Verdict};
@@ -154,6 +155,7 @@ impl Replica {
             subscribers: BTreeSet::new(),
             proposal: None,
             being_written: HashSet::new(),
+            forwarder: Forwarder::default(),
             told_waiting: false,
             last_broadcast: last_signed,
             certified_height,

@@ -9,7 +9,7 @@ use crate::snapshot::{ChunkId, SnapshotMessage, Snapshots};
 use crate::storage::{Storage, StorageError};
 use farthing_consensus::archive::{Archive, answer_fetch_commits, answer_fetch_vertices};
 use farthing_consensus::commit::Commit;
-use farthing_consensus::engine::Input;
+use farthing_consensus::engine::{Input, Now};
 use farthing_consensus::message::Message;
 use farthing_consensus::vertex::{Author, Round, SignedHeader, VerifiedVertex, VertexRef};
 use farthing_core::hash::{ChainHash, Digest};
@@ -120,6 +120,7 @@ impl Replica {
                 if let Some(fetch) = &mut self.fetch {
                     fetch.on_disconnected(author);
                 }
+                self.forwarding_disconnected(author);
                 self.inputs.push_back(Input::Disconnected(author));
             }
             Peer::Follower(_) => {
@@ -130,6 +131,7 @@ impl Replica {
 
     pub(super) fn message(
         &mut self,
+        now: Now,
         from: Peer,
         message: Inbound,
         effects: &mut Vec<Effect>,
@@ -160,6 +162,10 @@ impl Replica {
             (_, Inbound::Snapshot(SnapshotMessage::FetchChunk(id))) => {
                 effects.push(self.answer_later(from, Request::FetchChunk(id)));
             }
+            (_, Inbound::Forward { transactions }) => effects.push(self.check_forwarded(from, transactions)),
+            (Peer::Validator(from), Inbound::Forwarded { taken }) => {
+                self.forwarded(from, &taken, now.monotonic_ms, effects);
+            }
             (Peer::Validator(from), Inbound::Vertex(vertex)) => {
                 self.inputs.push_back(Input::Pushed { from, vertex });
             }
@@ -176,7 +182,11 @@ impl Replica {
             (_, Inbound::Snapshot(_))
             | (
                 Peer::Follower(_),
-                Inbound::Vertex(_) | Inbound::Vertices(_) | Inbound::Commits { .. } | Inbound::Latest { .. },
+                Inbound::Vertex(_)
+                | Inbound::Vertices(_)
+                | Inbound::Commits { .. }
+                | Inbound::Latest { .. }
+                | Inbound::Forwarded { .. },
             ) => {
                 effects.push(Effect::Disconnect { peer: from, reason: "follower_spoke" });
             }

@@ -89,11 +89,11 @@ impl Replica {
         }
     }
 
-    /// Asks for the earliest time at which the engine or the fetch wants to be woken, if it was not asked for already.
+    /// Asks for the earliest time at which the engine, the fetch or forwarding wants to be woken, if it was not asked for already.
     pub(super) fn set_timer(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let fetch_ms = self.fetch.as_ref().and_then(Fetch::next_poll_ms);
         let fetch_ms = fetch_ms.map(|at_ms| at_ms.max(now.monotonic_ms + 1));
-        let at_ms = self.engine_timer_ms.into_iter().chain(fetch_ms).min();
+        let at_ms = self.engine_timer_ms.into_iter().chain(fetch_ms).chain(self.forwarding_due_ms()).min();
         if at_ms != self.timer_ms
             && let Some(at_ms) = at_ms
         {

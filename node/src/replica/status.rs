@@ -42,7 +42,7 @@ pub struct ReplicaStatus {
     pub idle: bool,
     /// Whether this node is of use to clients: connected to enough validators, and not behind.
     pub ready: bool,
-    /// Whether it takes transactions: it has a validator key.
+    /// Whether it has a validator key: then it proposes transactions itself, otherwise it forwards them.
     pub is_validator: bool,
     /// Equivocations seen since the start.
     pub evidence: u64,

@@ -272,6 +272,7 @@ pub fn message_of(outbound: Outbound) -> Travelling {
         Outbound::Vertex(vertex) => Travelling::Consensus(Message::Vertex(vertex.vertex().clone())),
         Outbound::Message(message) => Travelling::Consensus(message),
         Outbound::Snapshot(message) => Travelling::Snapshot(message),
+        Outbound::Forward(_) | Outbound::Forwarded(_) => unreachable!("only full nodes forward, and here are none"),
     }
 }
 

@@ -373,6 +373,7 @@ impl World {
                     let delay_us = self.random.range(100..=20 * MS_US);
                     self.schedule(delay_us, Incident::Checked { node: id, incarnation, vertex });
                 }
+                Effect::CheckForwarded { .. } => unreachable!("only full nodes forward, and here are none"),
                 Effect::SetTimer { at_ms } => {
                     self.nodes[id].timer += 1;
                     let (timer, at_us) = (self.nodes[id].timer, self.nodes[id].when_us(at_ms));

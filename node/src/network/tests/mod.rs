@@ -59,6 +59,7 @@ impl World {
             own,
             listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
             followers_max: 2,
+            follower_limits: FollowerLimits::default(),
             queue_bytes_max: QUEUE_BYTES_MIN,
         }
     }

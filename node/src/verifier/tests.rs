@@ -1,0 +1,208 @@
+//! Turns, verdicts, and the pool with real signatures.
+
+use super::turns::{Source, Turns};
+use super::verdicts::Verdicts;
+use super::*;
+use crate::test_support::{genesis, key, transfer};
+use bytes::Bytes;
+use farthing_consensus::vertex::{Author, VertexHeader};
+use std::time::{Duration, Instant};
+
+/// A vertex with this payload, of no round in particular.
+fn vertex(author: Author, payload: Vec<u8>) -> VerifiedVertex {
+    let header = VertexHeader {
+        epoch: 0,
+        round: 1,
+        author,
+        timestamp_ms: 0,
+        parents: Vec::new(),
+        payload_digest: Digest::of_bytes(&payload),
+        commit_vote: None,
+        attestations: Vec::new(),
+    };
+    VerifiedVertex::sign(header, Bytes::from(payload), &genesis().chain_hash(), &key(101 + author as u8))
+}
+
+/// `count` encoded transfers of one sender, from this nonce on.
+fn encoded(sender: u8, from_nonce: u64, count: u64) -> Vec<u8> {
+    (from_nonce..from_nonce + count).flat_map(|nonce| transfer(sender, nonce).signed().encode()).collect()
+}
+
+fn with_bad_signature(sender: u8, nonce: u64) -> SignedTransaction {
+    let mut signed = transfer(sender, nonce).signed().clone();
+    signed.signature.0[40] ^= 1;
+    signed
+}
+
+fn start() -> (Verifier, mpsc::UnboundedReceiver<Outcome>) {
+    let (outcomes_in, outcomes) = mpsc::unbounded_channel();
+    (Verifier::start(genesis().chain_hash(), 1, outcomes_in).expect("a thread"), outcomes)
+}
+
+fn payload_verdict(outcome: Option<Outcome>) -> (Author, bool) {
+    match outcome {
+        Some(Outcome::Payload(reference, verdict)) => (reference.author, matches!(verdict, Verdict::Valid(_))),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn sources_have_their_turns() {
+    let mut turns = Turns::new();
+    assert_eq!(turns.pop(), None);
+    for work in 0..5 {
+        turns.push(Source::Validator(3), work);
+    }
+    turns.push(Source::Clients, 10);
+    turns.push(Source::Clients, 11);
+    turns.push(Source::Validator(0), 20);
+    assert_eq!((turns.len(Source::Validator(3)), turns.len(Source::Followers)), (5, 0));
+    let mut order = Vec::new();
+    while let Some((_, work)) = turns.pop() {
+        order.push(work);
+    }
+    assert_eq!(order, [0, 10, 20, 1, 11, 2, 3, 4]);
+
+    // Taking more in one turn leaves no turn behind for nothing.
+    for work in 0..3 {
+        turns.push(Source::Clients, work);
+    }
+    assert_eq!(turns.pop(), Some((Source::Clients, 0)));
+    assert_eq!(turns.pop_more(Source::Clients), Some(1));
+    assert_eq!(turns.pop_more(Source::Clients), Some(2));
+    assert_eq!(turns.pop_more(Source::Clients), None);
+    assert_eq!(turns.pop(), None);
+    turns.push(Source::Clients, 3);
+    assert_eq!(turns.pop(), Some((Source::Clients, 3)));
+}
+
+#[test]
+fn verdicts_are_remembered_within_bounds() {
+    let verdicts = Verdicts::new(10);
+    let key = |number: u64| Digest::of_bytes(&number.to_le_bytes());
+    for number in 0..1_000 {
+        verdicts.remember([key(number)]);
+        assert!(verdicts.len() <= 20);
+        // The newest ten at least are known.
+        let newest: Vec<_> = (number.saturating_sub(9)..=number).map(key).collect();
+        assert!(verdicts.are_known(&newest).into_iter().all(|known| known), "{number}");
+    }
+    assert_eq!(verdicts.are_known(&[key(1), key(5_000)]), [false, false]);
+}
+
+#[tokio::test]
+async fn a_flood_of_one_author_does_not_delay_the_others() {
+    let (verifier, mut outcomes) = start();
+    // Many bad payloads of one validator, each a second of work in a hundred at least, then one good one of another.
+    let mut bad = encoded(1, 1, 500);
+    bad.extend(with_bad_signature(1, 501).encode());
+    let flood = 100;
+    for _ in 0..flood {
+        verifier.check_vertex(vertex(3, bad.clone()));
+    }
+    verifier.check_vertex(vertex(0, encoded(2, 1, 3)));
+    let checker = verifier.submissions();
+    let checked = tokio::spawn(async move { checker.check(vec![transfer(3, 1).signed().clone()]).await });
+    let (verdicts_before, checked) = {
+        let mut before = 0;
+        loop {
+            let (author, valid) = payload_verdict(outcomes.recv().await);
+            if author == 0 {
+                assert!(valid);
+                break (before, checked.await);
+            }
+            assert!(!valid);
+            before += 1;
+        }
+    };
+    // One was under way when it came, one had its turn first; and the client had its own turn right after.
+    assert!(verdicts_before <= 3, "{verdicts_before} payloads of the flood came first");
+    assert!(matches!(checked.expect("no panic").as_deref(), Ok([Ok(_)])));
+    assert!(outcomes.len() < flood - 5, "the flood is not over: {}", outcomes.len());
+}
+
+#[tokio::test]
+async fn a_signature_is_checked_once() {
+    let (verifier, mut outcomes) = start();
+    let transactions: Vec<_> = (1..=1_000).map(|nonce| transfer(1, nonce).signed().clone()).collect();
+    let checked = verifier.submissions().check(transactions.clone()).await.expect("room");
+    assert!(checked.iter().all(Result::is_ok));
+    // Known now: many payloads of them take less time than checking one of them would.
+    let payload: Vec<_> = transactions.iter().flat_map(SignedTransaction::encode).collect();
+    let (mut remembered, mut fresh) = (Duration::MAX, Duration::MAX);
+    for round in 0..5u64 {
+        let started = Instant::now();
+        verifier.check_vertex(vertex(0, payload.clone()));
+        let Some(Outcome::Payload(_, Verdict::Valid(verified))) = outcomes.recv().await else { panic!() };
+        remembered = remembered.min(started.elapsed());
+        assert!(verified.iter().map(VerifiedTransaction::signed).eq(&transactions), "all of them, in order");
+        let others = encoded(2, 1 + 1_000 * round, 1_000);
+        let started = Instant::now();
+        verifier.check_vertex(vertex(0, others));
+        assert!(payload_verdict(outcomes.recv().await).1);
+        fresh = fresh.min(started.elapsed());
+    }
+    assert!(remembered < fresh / 2, "remembered: {remembered:?}, checked: {fresh:?}");
+
+    // The same transaction with another signature is not known, whoever sends it.
+    let mut forged = transactions.clone();
+    forged[500].signature.0[40] ^= 1;
+    let payload: Vec<_> = forged.iter().flat_map(SignedTransaction::encode).collect();
+    verifier.check_vertex(vertex(0, payload));
+    assert!(!payload_verdict(outcomes.recv().await).1);
+    let checked = verifier.submissions().check(forged).await.expect("room");
+    assert!(checked.iter().enumerate().all(|(place, result)| result.is_ok() == (place != 500)));
+    // Nor does a bad one become good by being seen, or a vertex's good ones be lost beside a bad one.
+    let mixed = [transfer(3, 7).signed().clone(), with_bad_signature(3, 8)];
+    for _ in 0..2 {
+        let checked = verifier.submissions().check(mixed.to_vec()).await.expect("room");
+        assert!(checked[0].is_ok() && checked[1].is_err());
+    }
+}
+
+#[tokio::test]
+async fn what_full_nodes_forward_is_told_to_the_driver() {
+    let (verifier, mut outcomes) = start();
+    let from = Peer::Follower(7);
+    verifier.check_forwarded(from, vec![transfer(1, 1).signed().clone(), with_bad_signature(1, 2)]);
+    let Some(Outcome::Forwarded(peer, checked)) = outcomes.recv().await else { panic!() };
+    assert_eq!(peer, from);
+    assert!(checked[0].is_ok() && checked[1].is_err());
+}
+
+#[tokio::test]
+async fn submissions_beyond_the_bound_are_refused_and_the_end_is_told() {
+    let (verifier, _outcomes) = start();
+    // Keeps the one thread busy for long enough.
+    for _ in 0..50 {
+        verifier.check_vertex(vertex(0, encoded(1, 1, 1_400)));
+    }
+    let checker = verifier.submissions();
+    let waiting: Vec<_> = (0..SUBMISSIONS_MAX + 10)
+        .map(|_| {
+            let checker = checker.clone();
+            let transaction = with_bad_signature(2, 1);
+            tokio::spawn(async move { checker.check(vec![transaction]).await })
+        })
+        .collect();
+    let mut refused = 0;
+    for task in waiting {
+        match task.await.expect("no panic") {
+            Err(Busy) => refused += 1,
+            Ok(checked) => assert!(checked[0].is_err()),
+        }
+    }
+    assert!(refused > 0, "some found no room");
+    drop(verifier);
+    assert_eq!(checker.check(vec![transfer(1, 1).signed().clone()]).await.err(), Some(Busy));
+}
+
+#[test]
+fn a_payload_that_does_not_decode_is_void() {
+    let (verifier, mut outcomes) = start();
+    let cut = encoded(1, 1, 2);
+    for payload in [vec![1, 2, 3], cut[..cut.len() - 1].to_vec()] {
+        verifier.check_vertex(vertex(2, payload));
+        assert_eq!(payload_verdict(outcomes.blocking_recv()), (2, false));
+    }
+}
