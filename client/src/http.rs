@@ -5,6 +5,7 @@
 
 use crate::account::{AccountView, HistoryPage, HistoryQuery};
 use crate::block::BlockView;
+use crate::evidence::Evidence;
 use crate::problem::{Problem, ProblemCode};
 use crate::status::{NodeStatus, ValidatorView};
 use crate::transaction::{SubmitQuery, SubmitResponse, TransactionStatus, WAIT_TIMEOUT_MS_DEFAULT, Wait};
@@ -223,6 +224,14 @@ impl Client {
     /// [`ClientError`].
     pub async fn status(&self) -> Result<NodeStatus, ClientError> {
         self.get("v1/status").await
+    }
+
+    /// Proof of equivocations, one for each validator that the node convicted. It is not checked here: call [`Evidence::verify`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn evidence(&self) -> Result<Vec<Evidence>, ClientError> {
+        self.get("v1/evidence").await
     }
 
     /// The committee as the node sees it.

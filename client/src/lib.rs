@@ -13,6 +13,7 @@
 //! | `GET /v1/blocks/{height}`, `GET /v1/blocks/latest` | [`BlockView`] |
 //! | `GET /v1/status` | [`NodeStatus`] |
 //! | `GET /v1/validators` | a list of [`ValidatorView`] |
+//! | `GET /v1/evidence` | a list of [`Evidence`] |
 //! | `GET /v1/genesis` | the genesis document ([`farthing_core::genesis::Genesis::from_json`]) |
 //! | `GET /healthz`, `GET /readyz`, `GET /metrics` | for operators |
 //!
@@ -25,6 +26,7 @@
 
 mod account;
 mod block;
+mod evidence;
 mod http;
 mod problem;
 mod status;
@@ -36,6 +38,7 @@ pub use account::{
     NonceBits,
 };
 pub use block::{BlockTransaction, BlockView};
+pub use evidence::{Evidence, EvidenceError, SignedVertexHeader};
 pub use http::{Client, ClientError};
 pub use problem::{Problem, ProblemCode};
 pub use status::{NodeStatus, Role, StateRoot, ValidatorView};

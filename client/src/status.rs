@@ -91,4 +91,7 @@ pub struct ValidatorView {
     pub connected: bool,
     /// The round of its newest vertex that this node has accepted; 0 if none.
     pub last_round: u64,
+    /// Whether this node has evidence that it equivocated: see `/v1/evidence`.
+    #[serde(default)]
+    pub equivocated: bool,
 }

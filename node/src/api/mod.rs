@@ -18,6 +18,7 @@
 
 mod accounts;
 mod blocks;
+mod evidence;
 mod extract;
 mod limits;
 mod metrics;

@@ -1,6 +1,6 @@
 //! The routes, each with its documentation: a handler cannot be routed without being in the document, nor the other way round.
 
-use super::{ApiState, accounts, blocks, status, submit, transactions};
+use super::{ApiState, accounts, blocks, evidence, status, submit, transactions};
 use axum::Router;
 use axum::extract::State;
 use axum::http::header;
@@ -51,6 +51,7 @@ pub(super) fn routes() -> (Router<Arc<ApiState>>, OpenApi) {
         .routes(routes!(blocks::block))
         .routes(routes!(status::status))
         .routes(routes!(status::validators))
+        .routes(routes!(evidence::evidence))
         .routes(routes!(status::genesis))
         .routes(routes!(status::healthz))
         .routes(routes!(status::readyz))

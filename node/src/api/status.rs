@@ -1,6 +1,7 @@
 //! The node itself: `GET /v1/status`, `/v1/validators`, `/v1/genesis`, `/healthz`, `/readyz` and `/metrics`.
 
 use super::ApiState;
+use super::evidence;
 use super::extract::NoParameters;
 use super::metrics::METRICS_CONTENT_TYPE;
 use super::problem::ApiError;
@@ -68,12 +69,14 @@ pub(super) async fn validators(
 ) -> Result<Json<Vec<ValidatorView>>, ApiError> {
     let info = state.node.info();
     let status = state.node.status().await?;
+    let convicted = state.blocking(evidence::convicted).await?;
     let views = (0..).zip(info.genesis.validators()).map(|(index, validator)| ValidatorView {
         index,
         name: validator.name.clone(),
         public_key: validator.public_key,
         connected: info.own == Some(index) || status.connected.contains(&index),
         last_round: status.highest_rounds.get(usize::from(index)).copied().unwrap_or(0),
+        equivocated: convicted.contains(&index),
     });
     Ok(Json(views.collect()))
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Everything there is, but for the document itself and its pages.
-const ROUTES: [(&str, &str); 13] = [
+const ROUTES: [(&str, &str); 14] = [
     ("get", "/healthz"),
     ("get", "/metrics"),
     ("get", "/readyz"),
@@ -15,6 +15,7 @@ const ROUTES: [(&str, &str); 13] = [
     ("get", "/v1/accounts/{address}/history"),
     ("get", "/v1/accounts/{address}/proof"),
     ("get", "/v1/blocks/{height}"),
+    ("get", "/v1/evidence"),
     ("get", "/v1/genesis"),
     ("get", "/v1/status"),
     ("get", "/v1/transactions/{id}"),

@@ -1,14 +1,19 @@
 //! The `GET` endpoints.
 
 use super::Server;
-use super::fake_node::{Mode, address, prefix};
+use super::fake_node::{Mode, address, key, prefix};
+use crate::api::NodeView as _;
 use crate::handle::RefuseReason;
+use crate::storage::Batch;
+use bytes::Bytes;
 use farthing_client::{
-    AccountView, BlockView, Direction, HistoryPage, HistoryQuery, NodeStatus, ProblemCode, Role, SignedTransactionJson,
-    TransactionState, TransactionStatus, ValidatorView,
+    AccountView, BlockView, Direction, Evidence, EvidenceError, HistoryPage, HistoryQuery, NodeStatus, ProblemCode,
+    Role, SignedTransactionJson, TransactionState, TransactionStatus, ValidatorView,
 };
+use farthing_consensus::vertex::{VerifiedVertex, VertexHeader, VertexRef};
 use farthing_core::amount::Amount;
 use farthing_core::block::ResultCode;
+use farthing_core::codec;
 use farthing_core::hash::Digest;
 
 fn text(number: u8) -> String {
@@ -222,6 +227,53 @@ async fn a_node_that_started_from_a_snapshot_says_that_it_does_not_know() {
     }
     assert_eq!(server.client().block(Some(1_000)).await.expect("a header").header.height, 1_000);
     server.get("/v1/blocks/1001").await.assert_problem(ProblemCode::NoSuchBlock, "the newest is 1000");
+}
+
+#[tokio::test]
+async fn evidence_is_shown_and_anybody_can_check_it() {
+    let server = Server::start().await;
+    assert_eq!(server.client().evidence().await.expect("a list"), []);
+    let genesis = server.client().genesis().await.expect("the genesis document");
+    let (chain, guilty) = (genesis.chain_hash(), key(103));
+    let sign = |round, timestamp_ms| {
+        let header = VertexHeader {
+            epoch: 0,
+            round,
+            author: 2,
+            timestamp_ms,
+            parents: vec![VertexRef { round: round - 1, author: 2, digest: Digest::ZERO }],
+            payload_digest: Digest::of_bytes(&[]),
+            commit_vote: None,
+            attestations: Vec::new(),
+        };
+        VerifiedVertex::sign(header, Bytes::new(), &chain, &guilty).signed_header().clone()
+    };
+    // The same validator, twice; the earlier one is shown.
+    let pair = |round| codec::encode(&(sign(round, 1), sign(round, 2)));
+    let evidence = vec![(9, 2, pair(9)), (7, 2, pair(7))];
+    server.node.storage().apply(&Batch { evidence, ..Batch::default() }, true).expect("memory");
+    let shown = server.client().evidence().await.expect("a list");
+    let [evidence] = &shown[..] else { panic!("{shown:?}") };
+    assert_eq!((evidence.author, evidence.validator.as_str(), evidence.round), (2, "validator-2", 7));
+    assert_eq!(evidence.verify(&genesis), Ok(()));
+    let validators = server.client().validators().await.expect("a list");
+    let convicted: Vec<_> = validators.iter().filter(|validator| validator.equivocated).map(|one| one.index).collect();
+    assert_eq!(convicted, [2]);
+
+    // Nothing else passes for evidence.
+    let refused = |change: &dyn Fn(&mut Evidence)| {
+        let mut changed = evidence.clone();
+        change(&mut changed);
+        changed.verify(&genesis).expect_err("it proves nothing")
+    };
+    assert_eq!(refused(&|evidence| evidence.second = evidence.first.clone()), EvidenceError::Same);
+    assert_eq!(refused(&|evidence| evidence.author = 4), EvidenceError::Validator(4));
+    assert_eq!(refused(&|evidence| evidence.public_key = key(101).public_key()), EvidenceError::Validator(2));
+    assert_eq!(refused(&|evidence| evidence.round = 8), EvidenceError::Header("first"));
+    assert_eq!(refused(&|evidence| evidence.second.header.push('0')), EvidenceError::Header("second"));
+    assert_eq!(refused(&|evidence| evidence.first.header.clear()), EvidenceError::Header("first"));
+    let error = refused(&|evidence| evidence.second.signature = evidence.first.signature);
+    assert!(matches!(error, EvidenceError::Signature("second", _)));
 }
 
 #[tokio::test]
