@@ -49,6 +49,9 @@ pub enum Command {
         /// An address, or the name of a key; your own key without it
         #[arg(value_name = "ADDRESS|NAME")]
         account: Option<String>,
+        /// Take no node's word: show the newest balance of which there is a proof, and check that. Up to seconds old
+        #[arg(long)]
+        verify: bool,
     },
     /// Pay somebody and wait until the payment is final
     Send(SendArgs),

@@ -47,6 +47,8 @@ pub enum ErrorCode {
     NotFound,
     /// 4: a receipt that does not prove what it says.
     BadReceipt,
+    /// 4: a proof of a balance that does not prove it.
+    BadProof,
     /// 4: as many payments as an account may have in flight are still open.
     TooManyOpen,
     /// 5: the balance does not cover it.
@@ -63,7 +65,7 @@ impl ErrorCode {
             LocalFailure => 1,
             Usage | MalformedAddress | WrongNetwork | MalformedAmount | WrongPassword | PromptNeeded => 2,
             Unreachable => 3,
-            Rejected | Dropped | Expired | NoSuchAccount | NotFound | BadReceipt | TooManyOpen => 4,
+            Rejected | Dropped | Expired | NoSuchAccount | NotFound | BadReceipt | BadProof | TooManyOpen => 4,
             InsufficientFunds => 5,
             OutcomeUnknown => 6,
         }

@@ -68,7 +68,12 @@ fn run(cli: Cli) -> Result<(), Error> {
     runtime.block_on(async {
         match cli.command {
             Command::Keys(command) => commands::keys::run(&context, command),
-            Command::Balance { account } => commands::account::balance(&context, account.as_deref()).await,
+            Command::Balance { account, verify: false } => {
+                commands::account::balance(&context, account.as_deref()).await
+            }
+            Command::Balance { account, verify: true } => {
+                commands::account::proven_balance(&context, account.as_deref()).await
+            }
             Command::Send(args) => commands::send::run(&context, args).await,
             Command::History(args) => commands::account::history(&context, args).await,
             Command::Receipt(args) => commands::receipt::run(&context, args).await,

@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorCode};
 use crate::output;
 use farthing_client::{Direction, HistoryEntry, HistoryQuery};
 use farthing_core::block::ResultCode;
+use serde_json::json;
 
 /// Shows what an account holds.
 pub async fn balance(context: &Context, argument: Option<&str>) -> Result<(), Error> {
@@ -21,6 +22,38 @@ pub async fn balance(context: &Context, argument: Option<&str>) -> Result<(), Er
         fields.push(("reserve", format!("{} of its sponsor's, locked", account.reserve)));
     }
     context.format.print(&account, &output::fields(&fields))
+}
+
+/// Shows what an account held in a certified state, after checking the proof against the genesis document.
+pub async fn proven_balance(context: &Context, argument: Option<&str>) -> Result<(), Error> {
+    let network = context.network()?;
+    let key = context.account(&network, argument)?;
+    let address = key.encode(network.prefix());
+    pending::settle_quietly(context, &network).await;
+    let proof = network
+        .ask(async |client| client.account_proof(&address).await)
+        .await
+        .map_err(|error| no_account(error, &address))?;
+    if proof.address != key {
+        return Err(Error::new(ErrorCode::BadProof, "the node's proof is of another account: ask another node"));
+    }
+    proof.verify(&network.genesis).map_err(|error| {
+        Error::new(ErrorCode::BadProof, format!("the node's proof proves nothing: {error}; ask another node"))
+    })?;
+    let (account, header) = (&proof.account, &proof.header);
+    let value = json!({
+        "address": address,
+        "balance": account.balance,
+        "reserve": account.reserve,
+        "verified": { "before_height": header.height, "timestamp_ms": header.timestamp_ms, "block_hash": header.hash() },
+    });
+    let mut fields = vec![("balance", account.balance.to_string()), ("address", address)];
+    if !account.reserve.is_zero() {
+        fields.push(("reserve", format!("{} of its sponsor's, locked", account.reserve)));
+    }
+    let as_of = format!("before block {} of {}, by a certificate", header.height, output::time(header.timestamp_ms));
+    fields.push(("verified", as_of));
+    context.format.print(&value, &output::fields(&fields))
 }
 
 /// Shows what went in and out.
