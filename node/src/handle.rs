@@ -101,7 +101,7 @@ pub enum RefuseReason {
     MempoolFull,
     /// The sender has too many transactions in the mempool.
     SenderFull,
-    /// This node takes no transactions now: it is behind, not connected to enough validators, or no validator.
+    /// This node takes no transactions now: it is behind, or not connected to enough validators.
     NotReady,
 }
 

@@ -9,6 +9,7 @@ pub mod certifier;
 pub mod config;
 pub mod driver;
 pub mod executor;
+pub mod file_descriptors;
 pub mod handle;
 pub mod init;
 pub mod journal;

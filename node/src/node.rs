@@ -3,6 +3,7 @@
 use crate::api::{self, ApiConfig, ApiMetrics, RateLimit};
 use crate::config::Config;
 use crate::driver::{Clock, Driver, Inbox};
+use crate::file_descriptors;
 use crate::handle::{NodeHandle, NodeInfo};
 use crate::init;
 use crate::keys_file::Identity;
@@ -81,6 +82,8 @@ fn is_damage(error: &anyhow::Error) -> bool {
 
 async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let genesis = Arc::new(config.load_genesis()?);
+    let peers = NetworkConfig::connections_max(config.network.followers_max, genesis.validators().len());
+    file_descriptors::allow((config.api.connections_max + peers) as u64)?;
     let identity = Identity::load(&config, &genesis)?;
     let committee = Arc::new(Committee::from_genesis(&genesis));
     if let Some(how) = repair::move_damaged_aside(&config)? {

@@ -7,7 +7,7 @@ use super::view::NodeView;
 use crate::storage::StorageError;
 use axum::Json;
 use axum::extract::State;
-use farthing_client::{Evidence, Problem, SignedVertexHeader};
+use farthing_client::{Evidence, SignedVertexHeader};
 use farthing_consensus::vertex::{Author, Round, SignedHeader};
 use farthing_core::codec;
 use std::collections::{BTreeMap, BTreeSet};

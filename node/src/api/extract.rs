@@ -1,14 +1,17 @@
 //! What handlers take from a request, strictly: what a resource does not know is an error, so that no typing mistake is ignored.
 
 use super::ApiConfig;
+use super::limits::HeldBody;
 use super::problem::ApiError;
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path, Query, Request};
+use axum::http::header;
 use axum::http::request::Parts;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use farthing_client::ProblemCode;
 use farthing_core::address::{Address, AddressPrefix};
 use farthing_core::transaction::TransactionId;
+use futures::StreamExt as _;
 use serde::de::DeserializeOwned;
 
 /// Query parameters; `T` denies unknown ones.
@@ -73,22 +76,49 @@ impl Segment {
     }
 }
 
-/// Reads a body of at most [`ApiConfig::body_bytes_max`], which the router enforces.
+/// Reads a body of at most [`ApiConfig::body_bytes_max`], as far as `held` grows.
 ///
 /// # Errors
-/// `body_too_large`, `request_timeout`, or `malformed_body` when the connection breaks or the chunks are malformed.
-pub(super) async fn read_body(request: Request, config: &ApiConfig) -> Result<Bytes, ApiError> {
-    let Ok(read) = tokio::time::timeout(config.body_timeout, Bytes::from_request(request, &())).await else {
-        return Err(ApiError::new(
+/// `body_too_large`, `request_timeout`, `unavailable` if too many bytes of other bodies are held, or `malformed_body` when the
+/// connection breaks or the chunks are malformed.
+pub(super) async fn read_body(request: Request, config: &ApiConfig, held: &mut HeldBody) -> Result<Bytes, ApiError> {
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: u64| length > config.body_bytes_max as u64) {
+        return Err(body_too_large(config));
+    }
+    let read = read_chunks(request.into_body(), config, held);
+    tokio::time::timeout(config.body_timeout, read).await.unwrap_or_else(|_| {
+        Err(ApiError::new(
             ProblemCode::RequestTimeout,
             format!("the body did not arrive within {} s", config.body_timeout.as_secs()),
-        ));
-    };
-    read.map_err(|error| match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
-            ProblemCode::BodyTooLarge,
-            format!("a body may have {} bytes: send several requests with fewer transactions", config.body_bytes_max),
-        ),
-        _ => ApiError::new(ProblemCode::MalformedBody, error.body_text()),
+        ))
     })
+}
+
+async fn read_chunks(body: Body, config: &ApiConfig, held: &mut HeldBody) -> Result<Bytes, ApiError> {
+    let mut chunks = body.into_data_stream();
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| {
+            ApiError::new(ProblemCode::MalformedBody, format!("the body did not arrive whole: {error}"))
+        })?;
+        if bytes.len() + chunk.len() > config.body_bytes_max {
+            return Err(body_too_large(config));
+        }
+        if !held.grow(chunk.len()) {
+            return Err(ApiError::new(
+                ProblemCode::Unavailable,
+                "the node has as many submissions in hand as it can hold: try again shortly, or another node",
+            ));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.freeze())
+}
+
+fn body_too_large(config: &ApiConfig) -> ApiError {
+    ApiError::new(
+        ProblemCode::BodyTooLarge,
+        format!("a body may have {} bytes: send several requests with fewer transactions", config.body_bytes_max),
+    )
 }

@@ -1,15 +1,22 @@
-//! How much one address may take of the API: connections at a time, and requests over time.
+//! How much one address may take of the API: connections at a time, requests over time, bytes of bodies at a time, and bad signatures.
 //!
-//! Loopback is exempt from both, so that a reverse proxy, a wallet or a load generator on the same machine is not held back.
-//! An IPv6 address stands for its /64, which is what one customer of a provider usually has. Both tables are bounded.
+//! Loopback is exempt from all of them, so that a reverse proxy, a wallet or a load generator on the same machine is not held back.
+//! An IPv6 address stands for its /64, which is what one customer of a provider usually has. All tables are bounded.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// The most addresses that have a bucket of their own.
 const BUCKETS_MAX: usize = 16_384;
+
+/// The longest that an address has to wait for what it spent beyond its bucket.
+const DEBT_MAX: Duration = Duration::from_secs(60);
+
+/// How many bad signatures an address may submit. Looking for one in a batch costs several times what a good one does; beyond
+/// this, the address waits until it has made up for them.
+pub(super) const BAD_SIGNATURES: RateLimit = RateLimit { requests_per_second: 10, burst: 200 };
 
 /// How fast one address may send requests: a token bucket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,9 +33,9 @@ pub(super) struct RateLimiter {
     buckets: Mutex<HashMap<IpAddr, Bucket>>,
 }
 
-/// Tokens are counted in nanoseconds of refill time, so that refilling needs no rounding.
+/// Tokens are counted in nanoseconds of refill time, so that refilling needs no rounding. Negative while the address is in debt.
 struct Bucket {
-    tokens_ns: u64,
+    tokens_ns: i64,
     refilled_at: Instant,
 }
 
@@ -44,9 +51,43 @@ impl RateLimiter {
     /// # Errors
     /// How long until there is a token again.
     pub(super) fn take(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        self.with_bucket(address, now, |tokens_ns| {
+            let rest_ns = *tokens_ns - self.token_ns();
+            if rest_ns < 0 {
+                return Err(Duration::from_nanos(rest_ns.unsigned_abs()));
+            }
+            *tokens_ns = rest_ns;
+            Ok(())
+        })
+        .unwrap_or(Ok(()))
+    }
+
+    /// Whether there is a token in the address's bucket; takes nothing.
+    ///
+    /// # Errors
+    /// How long until there is one.
+    pub(super) fn check(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        self.with_bucket(address, now, |tokens_ns| match *tokens_ns - self.token_ns() {
+            0.. => Ok(()),
+            missing_ns => Err(Duration::from_nanos(missing_ns.unsigned_abs())),
+        })
+        .unwrap_or(Ok(()))
+    }
+
+    /// Takes so many tokens of the address's bucket, whether or not it has them.
+    pub(super) fn charge(&self, address: IpAddr, tokens: usize, now: Instant) {
+        let charge_ns = i64::try_from(tokens).unwrap_or(i64::MAX).saturating_mul(self.token_ns());
+        let debt_max_ns = DEBT_MAX.as_nanos() as i64;
+        self.with_bucket(address, now, |tokens_ns| {
+            *tokens_ns = tokens_ns.saturating_sub(charge_ns).max(-debt_max_ns);
+        });
+    }
+
+    /// Works on the address's refilled bucket; none for loopback.
+    fn with_bucket<T>(&self, address: IpAddr, now: Instant, work: impl FnOnce(&mut i64) -> T) -> Option<T> {
         let address = canonical(address);
         if address.is_loopback() {
-            return Ok(());
+            return None;
         }
         let mut buckets = self.buckets.lock().expect("no holder of this lock panics");
         if buckets.len() >= BUCKETS_MAX && !buckets.contains_key(&address) {
@@ -60,27 +101,21 @@ impl RateLimiter {
         let bucket = buckets.entry(address).or_insert(full);
         bucket.tokens_ns = self.refilled_ns(bucket, now);
         bucket.refilled_at = now;
-        match bucket.tokens_ns.checked_sub(self.token_ns()) {
-            Some(rest) => {
-                bucket.tokens_ns = rest;
-                Ok(())
-            }
-            None => Err(Duration::from_nanos(self.token_ns() - bucket.tokens_ns)),
-        }
+        Some(work(&mut bucket.tokens_ns))
     }
 
-    fn refilled_ns(&self, bucket: &Bucket, now: Instant) -> u64 {
+    fn refilled_ns(&self, bucket: &Bucket, now: Instant) -> i64 {
         let elapsed_ns = now.saturating_duration_since(bucket.refilled_at).as_nanos();
-        let elapsed_ns = u64::try_from(elapsed_ns).unwrap_or(u64::MAX);
+        let elapsed_ns = i64::try_from(elapsed_ns).unwrap_or(i64::MAX);
         bucket.tokens_ns.saturating_add(elapsed_ns).min(self.capacity_ns())
     }
 
-    fn token_ns(&self) -> u64 {
-        1_000_000_000 / u64::from(self.limit.requests_per_second)
+    fn token_ns(&self) -> i64 {
+        1_000_000_000 / i64::from(self.limit.requests_per_second)
     }
 
-    fn capacity_ns(&self) -> u64 {
-        self.token_ns() * u64::from(self.limit.burst)
+    fn capacity_ns(&self) -> i64 {
+        self.token_ns() * i64::from(self.limit.burst)
     }
 }
 
@@ -127,6 +162,73 @@ impl Drop for CountedConnection {
     }
 }
 
+/// The bytes of bodies in memory, in all and by address, from their arrival until their request is answered.
+#[derive(Clone)]
+pub(super) struct BodyBudget {
+    bytes_max: usize,
+    held: Arc<Mutex<HeldBodies>>,
+}
+
+#[derive(Default)]
+struct HeldBodies {
+    bytes: usize,
+    /// As many entries as there are connections, at most.
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// What one request holds of the budget; dropping it gives it back.
+pub(super) struct HeldBody {
+    address: IpAddr,
+    bytes: usize,
+    budget: BodyBudget,
+}
+
+impl BodyBudget {
+    /// A budget of so many bytes in all, an eighth of it for one address.
+    pub(super) fn new(bytes_max: usize) -> BodyBudget {
+        BodyBudget { bytes_max, held: Arc::default() }
+    }
+
+    /// Nothing yet, for a request from this address.
+    pub(super) fn hold(&self, address: IpAddr) -> HeldBody {
+        HeldBody { address: canonical(address), bytes: 0, budget: self.clone() }
+    }
+
+    fn held(&self) -> MutexGuard<'_, HeldBodies> {
+        self.held.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl HeldBody {
+    /// Holds so many bytes more; false if that is not possible.
+    #[must_use]
+    pub(super) fn grow(&mut self, bytes: usize) -> bool {
+        let mut held = self.budget.held();
+        let of_address = held.by_address.get(&self.address).copied().unwrap_or(0) + bytes;
+        let is_too_much = of_address > self.budget.bytes_max / 8 && !self.address.is_loopback();
+        if is_too_much || held.bytes + bytes > self.budget.bytes_max {
+            return false;
+        }
+        held.bytes += bytes;
+        held.by_address.insert(self.address, of_address);
+        self.bytes += bytes;
+        true
+    }
+}
+
+impl Drop for HeldBody {
+    fn drop(&mut self) {
+        let mut held = self.budget.held();
+        held.bytes -= self.bytes;
+        if let Some(of_address) = held.by_address.get_mut(&self.address) {
+            *of_address -= self.bytes;
+            if *of_address == 0 {
+                held.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
 /// The address that limits go by: IPv4 also where it is written as IPv6, and the /64 of an IPv6 address.
 fn canonical(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -160,6 +262,44 @@ mod tests {
         let later = start + Duration::from_secs(3_600);
         let served = (0..10).filter(|_| limiter.take(address, later).is_ok()).count();
         assert_eq!(served, 3);
+    }
+
+    #[test]
+    fn what_was_spent_beyond_the_bucket_has_to_be_made_up_for() {
+        let (limiter, start) = (limiter(10, 100), Instant::now());
+        let address = "203.0.113.7".parse().expect("an address");
+        assert_eq!(limiter.check(address, start), Ok(()));
+        limiter.charge(address, 99, start);
+        assert_eq!(limiter.check(address, start), Ok(()), "one is left, and looking takes nothing");
+        limiter.charge(address, 11, start);
+        assert_eq!(limiter.check(address, start), Err(Duration::from_millis(1_100)));
+        assert_eq!(limiter.take(address, start + Duration::from_millis(1_000)), Err(Duration::from_millis(100)));
+        assert_eq!(limiter.check(address, start + Duration::from_millis(1_100)), Ok(()));
+        // The debt is bounded, and nobody else's.
+        limiter.charge(address, usize::MAX, start);
+        limiter.charge(address, 1_024, start);
+        assert_eq!(limiter.check(address, start), Err(DEBT_MAX + Duration::from_millis(100)));
+        assert_eq!(limiter.check("203.0.113.8".parse().expect("an address"), start), Ok(()));
+        limiter.charge("127.0.0.1".parse().expect("an address"), 1_024, start);
+        assert_eq!(limiter.check("127.0.0.1".parse().expect("an address"), start), Ok(()));
+    }
+
+    #[test]
+    fn bodies_are_bounded_in_all_and_by_address() {
+        let budget = BodyBudget::new(800);
+        let [one, other] = ["203.0.113.7", "203.0.113.8"].map(|text| text.parse().expect("an address"));
+        let mut first = budget.hold(one);
+        assert!(first.grow(60) && first.grow(40) && !first.grow(1), "an eighth of it is for one address");
+        let mut second = budget.hold(one);
+        assert!(!second.grow(1));
+        assert!(budget.hold(other).grow(100));
+        drop(first);
+        assert!(second.grow(100), "what was given back can be had again");
+        let mut proxy = budget.hold("127.0.0.1".parse().expect("an address"));
+        assert!(proxy.grow(700) && !proxy.grow(1), "loopback may have all that is left");
+        drop((second, proxy));
+        let held = budget.held();
+        assert_eq!((held.bytes, held.by_address.len()), (0, 0));
     }
 
     #[test]

@@ -8,8 +8,9 @@
 //! - **Strict.** Unknown JSON fields and query parameters are errors, never ignored.
 //! - **One form of error.** Everything with status 400 or above is a [`farthing_client::Problem`], but for requests that are not
 //!   HTTP, which hyper answers ([`server`]).
-//! - **Bounded.** Connections in all and for each address, the time for headers, body and answer, the bytes of headers and body,
-//!   transactions a request, requests for each address, entries a page. The API never follows a URL that a client gives.
+//! - **Bounded.** Connections in all and for each address, the time for headers, body and answer, the bytes of headers, of a body and of
+//!   all bodies, transactions a request, requests and bad signatures for each address, entries a page. The API never follows a URL
+//!   that a client gives.
 //! - **Open for reading.** Any web page may read ([CORS] for `GET`); none may submit, since both content types of a submission
 //!   need a preflight that is refused.
 //! - **Out of the way.** Storage is read, and long bodies are decoded, on threads where blocking is allowed.
@@ -25,6 +26,7 @@ mod metrics;
 mod openapi;
 mod problem;
 mod server;
+mod stall;
 mod status;
 mod submit;
 #[cfg(test)]
@@ -37,13 +39,13 @@ pub use metrics::ApiMetrics;
 pub use view::NodeView;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use farthing_client::{ProblemCode, REQUEST_BYTES_MAX, WAIT_TIMEOUT_MS_MAX};
-use limits::RateLimiter;
+use limits::{BAD_SIGNATURES, BodyBudget, RateLimiter};
 use problem::ApiError;
 use server::PeerAddress;
 use std::sync::Arc;
@@ -57,6 +59,8 @@ use tower_http::cors::{Any, CorsLayer};
 pub struct ApiConfig {
     /// Bytes of a request's body.
     pub body_bytes_max: usize,
+    /// Bytes of bodies in all whose requests are under way; an eighth of them for one address (loopback is exempt).
+    pub bodies_bytes_max: usize,
     /// Open connections in all; further ones wait in the backlog of the listener.
     pub connections_max: usize,
     /// Open connections of one address (loopback is exempt); further ones are closed at once.
@@ -65,6 +69,8 @@ pub struct ApiConfig {
     pub header_timeout: Duration,
     /// For a request's body to arrive.
     pub body_timeout: Duration,
+    /// For a client to take at least some of its answer.
+    pub stall_timeout: Duration,
     /// For a request in all. Longer than what a submission may wait.
     pub request_timeout: Duration,
     /// For a connection in all; it is closed at the end of the request that is under way then.
@@ -77,10 +83,12 @@ impl Default for ApiConfig {
     fn default() -> ApiConfig {
         ApiConfig {
             body_bytes_max: REQUEST_BYTES_MAX,
+            bodies_bytes_max: 128 << 20,
             connections_max: 1_024,
             connections_per_address_max: 256,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(20),
             request_timeout: Duration::from_millis(WAIT_TIMEOUT_MS_MAX) + Duration::from_secs(15),
             connection_age_max: Duration::from_secs(3_600),
             rate_limit: None,
@@ -107,6 +115,8 @@ struct ApiState {
     metrics: ApiMetrics,
     config: Arc<ApiConfig>,
     limiter: Option<RateLimiter>,
+    bad_signatures: RateLimiter,
+    bodies: BodyBudget,
     /// The genesis document.
     genesis: Bytes,
     /// The OpenAPI document.
@@ -142,13 +152,14 @@ fn router(node: Arc<dyn NodeView>, metrics: ApiMetrics, config: Arc<ApiConfig>) 
         genesis: Bytes::from(node.info().genesis_json.clone()),
         document: document.to_json().expect("the document is plain data").into(),
         limiter: config.rate_limit.map(RateLimiter::new),
+        bad_signatures: RateLimiter::new(BAD_SIGNATURES),
+        bodies: BodyBudget::new(config.bodies_bytes_max),
         started: Instant::now(),
         node,
         metrics,
         config,
     });
     router
-        .layer(DefaultBodyLimit::max(state.config.body_bytes_max))
         .layer(middleware::from_fn_with_state(state.clone(), limit_time))
         .layer(middleware::from_fn_with_state(state.clone(), limit_rate))
         .layer(middleware::from_fn(problem::unify_errors))

@@ -39,6 +39,15 @@ impl ApiError {
         );
         ApiError { problem, retry_after: Some(wait) }
     }
+
+    /// The address submitted too many bad signatures; it may submit again after `wait`.
+    pub(super) fn too_many_bad_signatures(wait: Duration) -> ApiError {
+        let problem = Problem::new(
+            ProblemCode::TooManyRequests,
+            "your address submitted too many transactions whose signature is bad: check which key signs them, for which network",
+        );
+        ApiError { problem, retry_after: Some(wait) }
+    }
 }
 
 impl From<Unavailable> for ApiError {

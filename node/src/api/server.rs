@@ -5,6 +5,7 @@
 
 use super::ApiConfig;
 use super::limits::{ConnectionCounts, CountedConnection};
+use super::stall::CutWhenStalled;
 use axum::Router;
 use axum::extract::Request;
 use hyper::body::Incoming;
@@ -104,11 +105,12 @@ async fn serve_connection(
         .header_read_timeout(config.header_timeout)
         .max_header_size(HEADER_BYTES_MAX)
         .max_buf_size(BUFFER_BYTES_MAX);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection =
+        pin!(builder.serve_connection(TokioIo::new(CutWhenStalled::new(stream, config.stall_timeout)), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
         () = shutdown.cancelled() => None,
-        // Bounds what a client can hold that never reads its answer.
+        // Bounds what a client can hold that reads its answers as slowly as it may.
         () = tokio::time::sleep(config.connection_age_max) => None,
     };
     let ended = match ended {

@@ -8,6 +8,7 @@
 use super::ApiState;
 use super::extract::{Parameters, read_body};
 use super::problem::{ApiError, address_code};
+use super::server::PeerAddress;
 use super::transactions::block_position;
 use crate::handle::{RefuseReason, SubmitOutcome, Wait as NodeWait};
 use crate::storage::TransactionPosition;
@@ -25,7 +26,7 @@ use farthing_core::block::{DropReason, ResultCode};
 use farthing_core::codec::CodecError;
 use farthing_core::transaction::SignedTransaction;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The most transactions of a submission whose answer carries receipts; each takes kilobytes and a path through its block.
 const RECEIPTS_MAX: usize = 64;
@@ -44,6 +45,9 @@ const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// what it knows.
 ///
 /// Submitting the same bytes again is harmless, to this node or another, and gives the same answer.
+///
+/// A full node answers as a validator does: it checks signatures, admits against its own executed state, and forwards what it
+/// takes to one validator after the other until a block settles it.
 #[utoipa::path(
     post,
     path = "/v1/transactions",
@@ -69,7 +73,7 @@ const INLINE_BYTES_MAX: usize = 64 * 1024;
         (status = 408, description = "`request_timeout`: the body arrived too slowly.", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "`body_too_large`: more than 1 MiB.", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`.", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "`too_many_requests`; `Retry-After` says when.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`too_many_requests`, or too many bad signatures from this address; `Retry-After` says when.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "`unavailable`: starting, catching up or full. Nothing was accepted; try again or another node.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -80,12 +84,21 @@ pub(super) async fn submit(
 ) -> Result<(StatusCode, Json<SubmitResponse>), ApiError> {
     let timeout = wait_timeout(&query)?;
     let format = BodyFormat::of(request.headers())?;
-    let body = read_body(request, &state.config).await?;
+    let PeerAddress(address) = *request.extensions().get().expect("set by the server for every request");
+    state.bad_signatures.check(address, Instant::now()).map_err(ApiError::too_many_bad_signatures)?;
+    let mut held = state.bodies.hold(address);
+    let body = read_body(request, &state.config, &mut held).await?;
     let transactions = decode(&state, format, body).await?;
     let count = transactions.len();
     state.metrics.submitted(count);
     let outcomes = state.node.submit(transactions, node_wait(query.wait), timeout).await?;
     assert_eq!(outcomes.len(), count, "one outcome for each transaction");
+    drop(held);
+    state.bad_signatures.charge(
+        address,
+        outcomes.iter().filter(|outcome| is_bad_signature(outcome)).count(),
+        Instant::now(),
+    );
     refuse_if_none_taken(&outcomes)?;
     let complete = outcomes.iter().all(|outcome| is_complete(outcome, query.wait));
     let mut statuses: Vec<_> = outcomes.iter().map(status_of).collect();
@@ -202,6 +215,10 @@ fn refuse_if_none_taken(outcomes: &[SubmitOutcome]) -> Result<(), ApiError> {
         }
         _ => Ok(()),
     }
+}
+
+fn is_bad_signature(outcome: &SubmitOutcome) -> bool {
+    matches!(outcome, SubmitOutcome::Refused { reason: RefuseReason::BadSignature, .. })
 }
 
 /// Whether the transaction is where `wait` asks for, or can get no further.

@@ -10,8 +10,8 @@
 //! ```
 
 use super::{Outbound, REQUESTS_UNANSWERED_MAX};
-use crate::snapshot::{MANIFEST_BYTES_MAX, SnapshotMessage};
 use crate::payload;
+use crate::snapshot::{MANIFEST_BYTES_MAX, SnapshotMessage};
 use bytes::Bytes;
 use farthing_consensus::message::{ANSWER_BYTES_MAX, FETCH_VERTICES_MAX, MESSAGE_BYTES_MAX, Message};
 use farthing_consensus::vertex::{PAYLOAD_BYTES_MAX, SignedHeader, Vertex};
@@ -28,7 +28,7 @@ use tokio::time::timeout;
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// A peer that takes not a byte for so long is too slow.
-pub(super) const STALL_MAX: Duration = Duration::from_secs(20);
+pub(super) const STALL_MAX: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 20 });
 
 /// A heartbeat is sent after so long without anything else. Three fit into [`SILENCE_MAX`].
 pub(super) const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
@@ -182,10 +182,7 @@ impl Kind {
 
     /// Whether it answers a request.
     pub(super) fn is_answer(self) -> bool {
-        matches!(
-            self,
-            Kind::Vertices | Kind::Commits | Kind::Latest | Kind::Manifest | Kind::Chunk | Kind::Forwarded
-        )
+        matches!(self, Kind::Vertices | Kind::Commits | Kind::Latest | Kind::Manifest | Kind::Chunk | Kind::Forwarded)
     }
 
     /// The most bytes of the content of a frame of this kind.

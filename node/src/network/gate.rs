@@ -3,6 +3,7 @@
 use libp2p::PeerId;
 use libp2p::core::transport::PortUse;
 use libp2p::core::{Endpoint, Multiaddr};
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished, ListenFailure};
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
@@ -10,6 +11,7 @@ use libp2p::swarm::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -19,12 +21,21 @@ pub(super) const REFUSED_FOR: Duration = Duration::from_secs(10);
 /// The most peers that are remembered as refused. Identities are free, so this bounds memory rather than attackers.
 const REFUSED_MAX: usize = 1024;
 
-/// The most inbound connections that may be in the handshake at a time.
+/// The most inbound connections that may be in the handshake at a time, from addresses of members and from others each: a flood of
+/// half-open connections keeps no member out.
 const PENDING_MAX: usize = 256;
+
+/// The most of them from one address that is no member's.
+const PENDING_PER_ADDRESS_MAX: usize = 32;
 
 /// The most connections of one member, those included that are closing. One is in use; the others are replaced ones whose closing waits
 /// for a peer that may never answer.
 const PER_MEMBER_MAX: usize = 4;
+
+/// All that can be open at a time.
+pub(super) fn connections_max(followers_max: usize, members: usize) -> usize {
+    2 * PENDING_MAX + PER_MEMBER_MAX * members + 2 * followers_max
+}
 
 /// Why a connection was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -57,8 +68,11 @@ impl Refusal {
 pub(super) struct Gate {
     /// The members, and whether they are to dial us.
     members: BTreeMap<PeerId, bool>,
+    /// Where members are known to be.
+    member_addresses: BTreeSet<IpAddr>,
     followers_max: usize,
-    pending: BTreeSet<ConnectionId>,
+    /// By the address that they come from.
+    pending: BTreeMap<ConnectionId, Option<IpAddr>>,
     /// All connections that stand or are closing.
     established: BTreeMap<ConnectionId, Established>,
     refused: BTreeMap<PeerId, Instant>,
@@ -70,11 +84,16 @@ struct Established {
 }
 
 impl Gate {
-    pub(super) fn new(members: BTreeMap<PeerId, bool>, followers_max: usize) -> Gate {
+    pub(super) fn new(
+        members: BTreeMap<PeerId, bool>,
+        member_addresses: BTreeSet<IpAddr>,
+        followers_max: usize,
+    ) -> Gate {
         Gate {
             members,
+            member_addresses,
             followers_max,
-            pending: BTreeSet::new(),
+            pending: BTreeMap::new(),
             established: BTreeMap::new(),
             refused: BTreeMap::new(),
         }
@@ -96,6 +115,16 @@ impl Gate {
         if let Some(established) = self.established.get_mut(&connection_id) {
             established.in_use = false;
         }
+    }
+
+    /// Whether a connection from this address may begin its handshake.
+    fn admit_pending(&self, address: Option<IpAddr>) -> Result<(), Refusal> {
+        let is_member = |address: &Option<IpAddr>| address.is_some_and(|ip| self.member_addresses.contains(&ip));
+        let of_member = is_member(&address);
+        let alike = self.pending.values().filter(|pending| is_member(pending) == of_member);
+        let from_there = self.pending.values().filter(|pending| **pending == address).count();
+        let is_full = alike.count() >= PENDING_MAX || (!of_member && from_there >= PENDING_PER_ADDRESS_MAX);
+        if is_full { Err(Refusal::Pending) } else { Ok(()) }
     }
 
     fn admit(&self, peer_id: &PeerId) -> Result<(), Refusal> {
@@ -121,6 +150,15 @@ impl Gate {
     }
 }
 
+/// The IP address of an address that begins with one.
+pub(super) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next()? {
+        Protocol::Ip4(ip) => Some(ip.into()),
+        Protocol::Ip6(ip) => Some(IpAddr::from(ip).to_canonical()),
+        _ => None,
+    }
+}
+
 impl NetworkBehaviour for Gate {
     type ConnectionHandler = dummy::ConnectionHandler;
     type ToSwarm = Infallible;
@@ -129,12 +167,11 @@ impl NetworkBehaviour for Gate {
         &mut self,
         connection_id: ConnectionId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        if self.pending.len() >= PENDING_MAX {
-            return Err(ConnectionDenied::new(Refusal::Pending));
-        }
-        self.pending.insert(connection_id);
+        let address = ip_of(remote);
+        self.admit_pending(address).map_err(ConnectionDenied::new)?;
+        self.pending.insert(connection_id, address);
         Ok(())
     }
 

@@ -122,6 +122,11 @@ pub struct NetworkConfig {
 }
 
 impl NetworkConfig {
+    /// The most connections that a node with this configuration has at a time, those included that are closing.
+    pub fn connections_max(followers_max: usize, members: usize) -> usize {
+        gate::connections_max(followers_max, members)
+    }
+
     /// The usual number of followers.
     pub const FOLLOWERS_MAX: usize = 8;
     /// The usual bound of the vertices waiting for a peer, in bytes.

@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, End, Ended, Established};
 use super::frame::Channel;
-use super::gate::{Gate, REFUSED_FOR, Refusal};
+use super::gate::{Gate, REFUSED_FOR, Refusal, ip_of};
 use super::streams::{HANDSHAKE_MAX, Outcome, StreamEvent, Streams};
 use super::{Author, Member, NetworkConfig, NetworkError, NetworkEvent, Peer, Shared};
 use farthing_core::keys::{PublicKey, SecretKey};
@@ -78,7 +78,8 @@ impl Actor {
         check_role(&config, &members, own_id)?;
         let dials = dials(&config, &members, own_id)?;
         let admitted = members.keys().map(|peer_id| (*peer_id, config.own.is_some() && *peer_id < own_id)).collect();
-        let gate = Gate::new(admitted, config.followers_max);
+        let addresses = config.members.iter().filter_map(|member| ip_of(member.address.as_ref()?)).collect();
+        let gate = Gate::new(admitted, addresses, config.followers_max);
         let libp2p_metrics = Libp2pMetrics::new(registry);
         let mut swarm = swarm(identity, Behaviour { gate, streams: Streams::default() }, registry)?;
         for address in &config.listen {

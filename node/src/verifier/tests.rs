@@ -6,6 +6,7 @@ use super::*;
 use crate::test_support::{genesis, key, transfer};
 use bytes::Bytes;
 use farthing_consensus::vertex::{Author, VertexHeader};
+use farthing_core::transaction::Transaction;
 use std::time::{Duration, Instant};
 
 /// A vertex with this payload, of no round in particular.
@@ -23,9 +24,17 @@ fn vertex(author: Author, payload: Vec<u8>) -> VerifiedVertex {
     VerifiedVertex::sign(header, Bytes::from(payload), &genesis().chain_hash(), &key(101 + author as u8))
 }
 
-/// `count` encoded transfers of one sender, from this nonce on.
+/// `count` transfers of one sender, from this nonce on.
+fn transfers(sender: u8, from_nonce: u64, count: u64) -> Vec<SignedTransaction> {
+    let (chain, key) = (genesis().chain_hash(), key(sender));
+    let first = transfer(sender, from_nonce).transaction().clone();
+    let nonces = from_nonce..from_nonce + count;
+    nonces.map(|nonce| Transaction { nonce, ..first.clone() }.sign(&chain, &key)).collect()
+}
+
+/// The same, encoded.
 fn encoded(sender: u8, from_nonce: u64, count: u64) -> Vec<u8> {
-    (from_nonce..from_nonce + count).flat_map(|nonce| transfer(sender, nonce).signed().encode()).collect()
+    transfers(sender, from_nonce, count).iter().flat_map(SignedTransaction::encode).collect()
 }
 
 fn with_bad_signature(sender: u8, nonce: u64) -> SignedTransaction {
@@ -93,38 +102,35 @@ fn verdicts_are_remembered_within_bounds() {
 #[tokio::test]
 async fn a_flood_of_one_author_does_not_delay_the_others() {
     let (verifier, mut outcomes) = start();
-    // Many bad payloads of one validator, each a second of work in a hundred at least, then one good one of another.
+    // Bad payloads of one validator, seconds of work together, then a good one of another, and a client.
     let mut bad = encoded(1, 1, 500);
     bad.extend(with_bad_signature(1, 501).encode());
-    let flood = 100;
+    let (bad, good) = (vertex(3, bad), vertex(0, encoded(2, 1, 3)));
+    let flood = 200;
     for _ in 0..flood {
-        verifier.check_vertex(vertex(3, bad.clone()));
+        verifier.check_vertex(bad.clone());
     }
-    verifier.check_vertex(vertex(0, encoded(2, 1, 3)));
+    verifier.check_vertex(good);
     let checker = verifier.submissions();
     let checked = tokio::spawn(async move { checker.check(vec![transfer(3, 1).signed().clone()]).await });
-    let (verdicts_before, checked) = {
-        let mut before = 0;
-        loop {
-            let (author, valid) = payload_verdict(outcomes.recv().await);
-            if author == 0 {
-                assert!(valid);
-                break (before, checked.await);
-            }
-            assert!(!valid);
-            before += 1;
+    let mut before = 0;
+    loop {
+        match payload_verdict(outcomes.recv().await) {
+            (0, valid) => break assert!(valid),
+            (_, valid) => assert!(!valid),
         }
-    };
-    // One was under way when it came, one had its turn first; and the client had its own turn right after.
-    assert!(verdicts_before <= 3, "{verdicts_before} payloads of the flood came first");
-    assert!(matches!(checked.expect("no panic").as_deref(), Ok([Ok(_)])));
-    assert!(outcomes.len() < flood - 5, "the flood is not over: {}", outcomes.len());
+        before += 1;
+    }
+    // In the order of arrival all of the flood would have come first. (This thread may have been held up between two lines.)
+    assert!(before < flood / 4, "{before} payloads of the flood came first");
+    assert!(matches!(checked.await.expect("no panic").as_deref(), Ok([Ok(_)])));
+    assert!(before + outcomes.len() < flood / 2, "{} more before the client", outcomes.len());
 }
 
 #[tokio::test]
 async fn a_signature_is_checked_once() {
     let (verifier, mut outcomes) = start();
-    let transactions: Vec<_> = (1..=1_000).map(|nonce| transfer(1, nonce).signed().clone()).collect();
+    let transactions = transfers(1, 1, 1_000);
     let checked = verifier.submissions().check(transactions.clone()).await.expect("room");
     assert!(checked.iter().all(Result::is_ok));
     // Known now: many payloads of them take less time than checking one of them would.
@@ -174,15 +180,16 @@ async fn what_full_nodes_forward_is_told_to_the_driver() {
 async fn submissions_beyond_the_bound_are_refused_and_the_end_is_told() {
     let (verifier, _outcomes) = start();
     // Keeps the one thread busy for long enough.
-    for _ in 0..50 {
-        verifier.check_vertex(vertex(0, encoded(1, 1, 1_400)));
+    for first in 0..20 {
+        verifier.check_vertex(vertex(0, encoded(1, 1 + 1_400 * first, 1_400)));
     }
+    let bad = with_bad_signature(2, 1);
     let checker = verifier.submissions();
-    let waiting: Vec<_> = (0..SUBMISSIONS_MAX + 10)
+    let waiting: Vec<_> = (0..3 * SUBMISSIONS_MAX)
         .map(|_| {
             let checker = checker.clone();
-            let transaction = with_bad_signature(2, 1);
-            tokio::spawn(async move { checker.check(vec![transaction]).await })
+            let bad = bad.clone();
+            tokio::spawn(async move { checker.check(vec![bad]).await })
         })
         .collect();
     let mut refused = 0;

@@ -2,6 +2,7 @@
 //!
 //! The programs must have been built (`tests/run` does). Each test has a testnet of its own.
 
+mod full_nodes;
 mod testnet;
 
 use farthing_client::{Client, NodeStatus};
@@ -9,7 +10,7 @@ use farthing_core::genesis::Genesis;
 use serde_json::Value;
 use std::fs;
 use std::time::Duration;
-use testnet::{Ended, Home, Node, Testnet, wait_for};
+use testnet::{Ended, Home, Testnet, wait_for};
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
@@ -125,6 +126,9 @@ fn receipts_and_proofs_verify_and_nothing_else_does() {
         block_on(async { Client::new(api).expect("a URL").account_proof(testnet.address(1)).await.ok() })
     });
     proof.verify(&genesis).expect("the proof holds");
+    let proven = home.wallet(&["--output", "json", "balance", testnet.address(1), "--verify"]).ok().json();
+    assert!(proven["verified"]["before_height"].as_u64() >= Some(proof.header.height), "{proven}");
+    assert_eq!(proven["balance"], balance(&home, testnet.address(1)).to_string(), "nothing was paid to it since");
 }
 
 fn flip_a_bit(hex: &mut Value) {
@@ -191,33 +195,4 @@ fn second_starts_are_refused(testnet: &Testnet<'_>) {
     let second =
         testnet.home.command("farthing-testnet").args(["up", "--state"]).arg(testnet.home.path("state")).output();
     assert_ne!(Ended::from(second.expect("it runs")).code, 0);
-}
-
-#[test]
-fn a_full_node_follows_and_serves_reads() {
-    let home = Home::new();
-    let testnet = home.up(4);
-    testnet.load(200, 2, false);
-    let node = home.path("full");
-    let made = home.command("farthing-node").args(["init", "--full", "--home"]).arg(&node).output();
-    Ended::from(made.expect("it runs")).ok();
-    fs::copy(testnet.genesis(), node.join("genesis.json")).expect("the document");
-    let validator = fs::read_to_string(testnet.node_home(0).join("config.toml")).expect("a configuration");
-    let validator: toml::Table = validator.parse().expect("TOML");
-    let mut network = toml::Table::new();
-    network.insert("listen".into(), vec!["/ip4/127.0.0.1/tcp/0"].into());
-    network.insert("peers".into(), validator["network"]["peers"].clone());
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
-    let api = toml::Table::from_iter([("listen".to_owned(), format!("127.0.0.1:{port}").into())]);
-    let config = toml::Table::from_iter([("network".to_owned(), network.into()), ("api".to_owned(), api.into())]);
-    fs::write(node.join("config.toml"), config.to_string()).expect("room");
-    let _full = Node::run(&home, &node);
-    let url = format!("http://127.0.0.1:{port}");
-    wait_for("the full node", || status(&url).filter(|status| status.ready));
-    send(&home, testnet.address(3), "7 mite", &[]);
-    let mut urls = testnet.apis();
-    urls.push(url.clone());
-    wait_for_agreement(&urls);
-    let account = block_on(async { Client::new(&url).expect("a URL").account(testnet.address(3)).await });
-    assert_eq!(account.expect("served").balance.mites(), balance(&home, testnet.address(3)));
 }

@@ -133,8 +133,13 @@ impl Testnet<'_> {
 
     /// Kills validator `number` as a power failure would.
     pub fn kill(&self, number: usize) {
+        self.signal(number, "KILL");
+    }
+
+    /// Sends a signal to validator `number`.
+    pub fn signal(&self, number: usize, name: &str) {
         let pid = self.ready["validators"][number]["pid"].as_u64().expect("a pid");
-        signal(pid as u32, "KILL");
+        signal(pid as u32, name);
     }
 
     /// Starts validator `number` by hand.

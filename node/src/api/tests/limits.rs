@@ -6,6 +6,7 @@ use crate::api::server::PeerAddress;
 use crate::api::{ApiConfig, ApiMetrics, RateLimit, router};
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::Method;
 use farthing_client::{Problem, ProblemCode};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -140,6 +141,101 @@ async fn requests_beyond_the_rate_are_told_when_to_come_again() {
     for address in ["203.0.113.8", "127.0.0.1", "127.0.0.1", "127.0.0.1"] {
         assert_eq!(ask(address).await.status(), 200);
     }
+}
+
+#[tokio::test]
+async fn bad_signatures_cost_their_sender_a_pause() {
+    let node = Arc::new(FakeNode::new());
+    let metrics = ApiMetrics::register(&mut node.registry());
+    let mut router = router(node.clone(), metrics, Arc::new(ApiConfig::default()));
+    let good = node.payment(1, &[(address(2), 5, false)]);
+    let mut bad = node.payment(2, &[(address(2), 5, false)]);
+    bad.signature.0[40] ^= 1;
+    let mut submit = async |from: &str, body: Vec<u8>| {
+        let mut request = Request::new(Body::from(body));
+        (*request.uri_mut(), *request.method_mut()) = ("/v1/transactions".parse().expect("a path"), Method::POST);
+        request.headers_mut().insert("content-type", "application/octet-stream".parse().expect("a value"));
+        request.extensions_mut().insert(PeerAddress(from.parse().expect("an address")));
+        router.call(request).await.expect("infallible")
+    };
+    // A few are a mistake; a thousand are more than the address has made up for in the next half minute.
+    assert_eq!(submit("203.0.113.7", bad.encode()).await.status(), 200);
+    assert_eq!(submit("203.0.113.7", good.encode()).await.status(), 200);
+    assert_eq!(submit("203.0.113.7", bad.encode().repeat(1_000)).await.status(), 200);
+    let submissions = node.submissions();
+    let refused = submit("203.0.113.7", good.encode()).await;
+    assert_eq!(refused.status(), 429);
+    let wait: u64 = refused.headers()["retry-after"].to_str().expect("text").parse().expect("seconds");
+    assert!((30..=61).contains(&wait), "{wait} s");
+    assert_eq!(node.submissions(), submissions, "nothing of it is looked at");
+    for other in ["203.0.113.8", "127.0.0.1"] {
+        assert_eq!(submit(other, good.encode()).await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_in_all() {
+    let config = ApiConfig { bodies_bytes_max: 2_000, ..ApiConfig::default() };
+    let server = Server::start_with(config).await;
+    server.node.set_mode(Mode::Holds);
+    let signed = server.node.payment(1, &[(address(2), 5, false)]);
+    let body = signed.encode().repeat(8);
+    assert!((1_000..2_000).contains(&body.len()));
+    let mut first = server.connect().await;
+    let path = "/v1/transactions?wait=final&timeout_ms=1000";
+    let request = request_bytes("POST", path, "content-type: application/octet-stream\r\n", &body);
+    first.write_all(&request).await.expect("a connection");
+    while server.node.submissions() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let refused = server.post_encoded("", &vec![signed.clone(); 8]).await;
+    refused.assert_problem(ProblemCode::Unavailable, "as it can hold");
+    assert_eq!(server.get("/healthz").await.status, 200);
+    assert_eq!(Answer::read(&mut first).await.status, 202);
+    assert_eq!(server.post_encoded("", &vec![signed; 8]).await.status, 202, "what was answered holds nothing");
+}
+
+#[tokio::test]
+async fn a_flood_of_connections_leaves_room_for_others() {
+    let config = ApiConfig {
+        connections_max: 64,
+        connections_per_address_max: 16,
+        header_timeout: Duration::from_millis(500),
+        ..ApiConfig::default()
+    };
+    let server = Server::start_with(config).await;
+    // Slow connections from elsewhere, many more than that address may have; each says a little and then nothing.
+    let mut flood = Vec::new();
+    for _ in 0..200 {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        // Not loopback's usual address, but of loopback still: exempt from the bound for one address, so it fills all 64.
+        socket.bind(([127, 0, 0, 2], 0).into()).expect("an address");
+        let mut stream = socket.connect(server.address).await.expect("a listener");
+        let _ = stream.write_all(b"GET /v1/status HTTP/1.1\r\nx-slow: ").await;
+        flood.push(stream);
+    }
+    // The time for headers makes room for everybody in turn.
+    let start = Instant::now();
+    assert_eq!(server.get("/healthz").await.status, 200);
+    assert!(start.elapsed() < Duration::from_secs(5), "it waited {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn clients_that_never_read_are_cut_off() {
+    let stall_timeout = Duration::from_millis(300);
+    let server = Server::start_with(ApiConfig { connections_max: 1, stall_timeout, ..ApiConfig::default() }).await;
+    // Its answers fill every buffer on the way.
+    let mut deaf = server.connect().await;
+    let requests = b"GET /openapi.json HTTP/1.1\r\nhost: node\r\n\r\n".repeat(2_000);
+    let sending = tokio::spawn(async move {
+        let _ = deaf.write_all(&requests).await;
+        deaf
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // There is one connection at a time, and it is free again.
+    assert_eq!(server.get("/healthz").await.status, 200);
+    let mut deaf = tokio::time::timeout(PATIENCE, sending).await.expect("an end").expect("no panic");
+    read_to_the_end(&mut deaf).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Queues, turns and silence.
 
-use super::super::frame::{Channel, HEARTBEAT, SILENCE_MAX};
+use super::super::frame::{Channel, HEARTBEAT, SILENCE_MAX, STALL_MAX, flush, write_all};
 use super::super::receive::SUBSCRIPTION_EVERY;
 use super::raw::Raw;
 use super::*;
@@ -99,6 +99,36 @@ async fn silence_ends_a_connection_and_heartbeats_keep_it() {
     // The two nodes had nothing to say either.
     assert_eq!(node.network.connected(), [Peer::Validator(1)]);
     node.assert_talks_with(2, &mut other, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_takes_nothing_is_cut_off() {
+    let world = World::new(3);
+    let mut node = Node::start(world.config(Some(2), &[])).await;
+    let mut other = Node::start(world.config(Some(1), &[(2, node.address.clone())])).await;
+    assert_eq!(node.next().await, NetworkEvent::Connected(Peer::Validator(1)));
+    assert_eq!(other.next().await, NetworkEvent::Connected(Peer::Validator(2)));
+    let Raw { mut vertices, mut sync, driver: _driver } = Raw::greeted(&world.identities[0], &world, &node, 2).await;
+    assert_eq!(node.next().await, NetworkEvent::Connected(Peer::Validator(0)));
+    // It is alive and well, as far as its heartbeats tell, and reads nothing: more waits for it than any buffer takes, and less than
+    // its queue.
+    let started = std::time::Instant::now();
+    let beating = tokio::spawn(async move {
+        while write_all(&mut vertices, &HEARTBEAT).await.is_ok() && write_all(&mut sync, &HEARTBEAT).await.is_ok() {
+            let _ = (flush(&mut vertices).await, flush(&mut sync).await);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    });
+    let vertex = world.vertex(2, vec![1; PAYLOAD_BYTES_MAX]);
+    for _ in 0..40 {
+        node.network.send(Peer::Validator(0), Outbound::Vertex(vertex.clone()));
+    }
+    assert_eq!(node.next().await, NetworkEvent::Disconnected(Peer::Validator(0)));
+    let took = started.elapsed();
+    assert!(took >= STALL_MAX && took < SILENCE_MAX, "after {took:?}");
+    node.wait_for_metric("farthing_network_queue_overflows_total 0").await;
+    node.assert_talks_with(2, &mut other, 1).await;
+    beating.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

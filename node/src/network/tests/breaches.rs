@@ -3,6 +3,7 @@
 use super::super::frame::{Channel, Frame, Kind};
 use super::raw::Raw;
 use super::*;
+use crate::test_support::transfer;
 use farthing_consensus::vertex::Vertex;
 use farthing_core::codec;
 use tokio::io::AsyncWriteExt as _;
@@ -17,6 +18,12 @@ enum Who {
 /// Validators 1 and 2 of three run and stay connected; number 0 or a stranger connects to number 2 and sends `bytes` after its
 /// hello. It must be dropped, counted under `reason`, and refused when it comes again.
 async fn check(who: Who, reason: &str, bytes: impl Fn(&World) -> (Channel, Vec<u8>)) {
+    let mut node = check_after(who, reason, bytes).await;
+    assert!(node.events.try_recv().is_err(), "{reason}: the driver hears nothing of it");
+}
+
+/// The same, whatever the driver hears of it before it is dropped.
+async fn check_after(who: Who, reason: &str, bytes: impl Fn(&World) -> (Channel, Vec<u8>)) -> Node {
     let world = World::new(3);
     let mut node = Node::start(world.config(Some(2), &[])).await;
     let mut other = Node::start(world.config(Some(1), &[(2, node.address.clone())])).await;
@@ -31,13 +38,22 @@ async fn check(who: Who, reason: &str, bytes: impl Fn(&World) -> (Channel, Vec<u
     assert_eq!(node.next().await, NetworkEvent::Connected(peer));
     let (channel, bytes) = bytes(&world);
     raw.write(channel, &bytes).await;
-    assert_eq!(node.next().await, NetworkEvent::Disconnected(peer), "{reason}");
+    loop {
+        match node.next().await {
+            NetworkEvent::Message { from, .. } if from == peer => {}
+            event => {
+                assert_eq!(event, NetworkEvent::Disconnected(peer), "{reason}");
+                break;
+            }
+        }
+    }
     node.wait_for_metric(&format!("farthing_network_breaches_total{{reason=\"{reason}\"}} 1")).await;
 
     assert!(Raw::connect(&identity, &world, &node, 2).await.is_none(), "{reason}: it is refused for a while");
     node.wait_for_metric("farthing_network_refused_total{reason=\"breach\"} 1").await;
     node.assert_talks_with(2, &mut other, 1).await;
     assert_eq!(node.network.connected(), [Peer::Validator(1)]);
+    node
 }
 
 fn frame(message: Message) -> Vec<u8> {
@@ -71,6 +87,26 @@ async fn frames_on_the_wrong_stream_or_out_of_turn() {
     let unasked = Message::Commits { commits: Vec::new(), votes: Vec::new(), oldest_index: 1 };
     check(Who::Member, "unsolicited", |_| (Channel::Sync, frame(unasked.clone()))).await;
     check(Who::Stranger, "unsolicited", |_| (Channel::Sync, frame(Message::Vertices { vertices: Vec::new() }))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forwarded_transactions_that_are_none() {
+    let forward = |bytes: Vec<u8>| {
+        let frame = Frame::encode(Outbound::Forward(bytes.into()));
+        (Channel::Sync, [&frame.head[..], &frame.payload].concat())
+    };
+    let good = transfer(1, 1).signed().encode();
+    check(Who::Member, "validator_forward", |_| forward(good.clone())).await;
+    check(Who::Stranger, "malformed", |_| forward(good[..good.len() - 1].to_vec())).await;
+    check(Who::Stranger, "malformed", |_| forward(Vec::new())).await;
+    check(Who::Stranger, "oversized", |_| forward(good.repeat(1 + FORWARD_BYTES_MAX / good.len()))).await;
+    check(Who::Member, "unsolicited", |_| (Channel::Sync, Frame::encode(Outbound::Forwarded(vec![true])).head)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_requests_than_anybody_needs() {
+    let fetch = frame(Message::FetchCommits { from_index: 1 });
+    check_after(Who::Stranger, "too_many_requests", |_| (Channel::Sync, fetch.repeat(1_100))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -143,6 +179,27 @@ async fn the_driver_can_drop_a_peer() {
     // What is sent to a peer that is gone goes nowhere.
     nodes[1].network.send(Peer::Validator(0), subscribe(1));
     assert_eq!(nodes[1].network.room(Peer::Validator(0)), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_open_connections_keep_no_member_out() {
+    let world = World::new(2);
+    // Where a member is known to be; it is for the member to dial.
+    let known = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+    let mut node = Node::start(world.config(Some(1), &[(0, known)])).await;
+    let port = node.address.to_string().rsplit('/').next().unwrap().parse::<u16>().unwrap();
+    let mut sockets = Vec::new();
+    for _ in 0..400 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+        // It says nothing, and holds its place in the handshake as long as it is let.
+        sockets.push(socket.connect(([127, 0, 0, 1], port).into()).await.unwrap());
+    }
+    node.wait_for_metric("farthing_network_refused_total{reason=\"pending\"}").await;
+    let started = std::time::Instant::now();
+    let _member = Raw::greeted(&world.identities[0], &world, &node, 1).await;
+    assert_eq!(node.next().await, NetworkEvent::Connected(Peer::Validator(0)));
+    assert!(started.elapsed() < Duration::from_secs(4), "it took {:?}", started.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

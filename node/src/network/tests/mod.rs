@@ -2,6 +2,7 @@
 
 mod bounds;
 mod breaches;
+mod followers;
 mod frames;
 mod mesh;
 mod raw;

@@ -14,9 +14,12 @@ use libp2p::{Stream, Swarm, SwarmBuilder, noise, tcp, yamux};
 pub(super) struct Raw {
     pub(super) vertices: Stream,
     pub(super) sync: Stream,
-    /// Drives the connection; aborting it closes the socket.
-    driver: tokio::task::JoinHandle<()>,
+    /// Drives the connection; dropping it closes the socket.
+    pub(super) driver: Driver,
 }
+
+/// The task that moves a connection's bytes.
+pub(super) struct Driver(tokio::task::JoinHandle<()>);
 
 impl Raw {
     /// Connects and opens the streams; none if the node closes the connection before.
@@ -46,7 +49,7 @@ impl Raw {
                 swarm.select_next_some().await;
             }
         });
-        Some(Raw { vertices: vertices?, sync: sync?, driver })
+        Some(Raw { vertices: vertices?, sync: sync?, driver: Driver(driver) })
     }
 
     /// Connects and says hello on both streams.
@@ -88,9 +91,9 @@ impl Raw {
     }
 }
 
-impl Drop for Raw {
+impl Drop for Driver {
     fn drop(&mut self) {
-        self.driver.abort();
+        self.0.abort();
     }
 }
 

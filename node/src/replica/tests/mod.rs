@@ -5,9 +5,10 @@ mod forwarding;
 mod serving;
 mod uncommitted;
 
-use super::serve::answer;
+use super::serve::{Sources, answer};
 use super::*;
 use crate::payload;
+use crate::snapshot::{Snapshots, SnapshotsSettings};
 use crate::storage::memory::MemoryStorage;
 use crate::test_support::{START_MS, genesis_of, key};
 use farthing_core::genesis::Genesis;
@@ -191,8 +192,12 @@ impl Cluster {
                 }
                 Effect::Send { to, message } => self.send(id, to, message),
                 Effect::Answer { to, request, unsynced } => {
-                    let message = answer(&*machine.storage, self.committee.chain(), request, unsynced);
-                    self.send(id, to, Outbound::Message(message.expect("memory")));
+                    let storage = machine.storage.clone();
+                    let settings = SnapshotsSettings { chunk_level: 1, retain_commits: 600, directory: None };
+                    let snapshots = Arc::new(Snapshots::new(storage.clone(), settings));
+                    let sources = Sources { chain: *self.committee.chain(), storage, snapshots };
+                    let message = answer(&sources, request, unsynced).expect("memory");
+                    self.send(id, to, message);
                 }
                 Effect::Disconnect { peer, reason } => {
                     machine.disconnects.push((peer, reason));
@@ -218,6 +223,7 @@ impl Cluster {
                     machine.dropped.extend(settled.dropped);
                 }
                 Effect::CertifiedUpTo(_) => {}
+                Effect::InstallSnapshot => unreachable!("nobody here is that far behind"),
             }
         }
     }
@@ -253,14 +259,21 @@ impl Cluster {
                 Inbound::Forward { transactions: payload::decode(&transactions).expect("whole transactions") }
             }
             Outbound::Forwarded(taken) => Inbound::Forwarded { taken },
+            Outbound::Snapshot(message) => Inbound::Snapshot(message),
             Outbound::Message(Message::Vertex(vertex)) => Inbound::Vertex(verify(vertex)),
             Outbound::Message(Message::Subscribe { from_round }) => Inbound::Subscribe { from_round },
-            Outbound::Message(Message::FetchVertices { refs }) => Inbound::FetchVertices { refs },
+            Outbound::Message(Message::FetchVertices { refs, above_round }) => {
+                Inbound::FetchVertices { refs, above_round }
+            }
             Outbound::Message(Message::Vertices { vertices }) => {
                 Inbound::Vertices(vertices.into_iter().map(verify).collect())
             }
             Outbound::Message(Message::FetchCommits { from_index }) => Inbound::FetchCommits { from_index },
-            Outbound::Message(Message::Commits { commits, votes }) => Inbound::Commits { commits, votes },
+            Outbound::Message(Message::Commits { commits, votes, oldest_index }) => {
+                Inbound::Commits { commits, votes, oldest_index }
+            }
+            Outbound::Message(Message::FetchLatest) => Inbound::FetchLatest,
+            Outbound::Message(Message::Latest { own, yours }) => Inbound::Latest { own, yours },
         }
     }
 

@@ -26,7 +26,7 @@ fn nothing_unsynced_leaves() {
     cluster.run(1_000);
     let asker = Peer::Validator(1);
     let (fetch, subscribe) = (
-        |refs: VertexRef| Inbound::FetchVertices { refs: vec![refs] },
+        |refs: VertexRef| Inbound::FetchVertices { refs: vec![refs], above_round: refs.round - 1 },
         |reference: VertexRef| Inbound::Subscribe { from_round: reference.round },
     );
     let synced = newest_own(&cluster, 0);
