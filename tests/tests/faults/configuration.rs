@@ -48,18 +48,6 @@ const MISTAKES: &[Mistake] = &[
         code: 2,
     },
     Mistake {
-        name: "both keys of another validator, without its data",
-        make: |_, home, other| {
-            for file in ["validator.key", "network.key"] {
-                fs::copy(other.join(file), home.join(file)).expect("copied");
-            }
-            // Its own statement is about another key.
-            edit(&home.join("config.toml"), |text| *text = text.replace("\"validator-2\"", "\"validator-1\""));
-        },
-        says: &["no signing state"],
-        code: 1,
-    },
-    Mistake {
         name: "a key that others can read",
         make: |_, home, _| {
             let open = fs::Permissions::from_mode(0o644);
