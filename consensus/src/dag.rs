@@ -171,6 +171,13 @@ impl Dag {
         vertex.header().parents.iter().filter(|parent| self.is_missing(parent)).copied().collect()
     }
 
+    /// Above which round own ancestors of a missing vertex are likely to be missing, too: of most authors above the highest round
+    /// accepted; of one that keeps another chain than the one known, all of it.
+    pub fn ancestry_floor(&self, missing: &VertexRef) -> Round {
+        let highest = self.highest_of(missing.author);
+        if highest < missing.round && !self.is_equivocator(missing.author) { highest } else { self.gc_round }
+    }
+
     /// Whether a vertex is flagged committed.
     pub fn is_committed(&self, reference: &VertexRef) -> bool {
         self.committed.contains(reference)

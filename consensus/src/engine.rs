@@ -1,7 +1,10 @@
 //! The engine: dispatches inputs to the state machines it is composed of, and puts their outputs in order.
 
+mod acceptance;
+
 pub use crate::interface::{Input, Now, Output, RECOVERY_COMMITS, Recovered, Settings, Signing, Status};
 
+use crate::amnesia::Amnesia;
 use crate::attestations::Attestations;
 use crate::catch_up::CatchUp;
 use crate::commit::{Commit, CommittedVertices};
@@ -36,6 +39,8 @@ pub struct Engine {
     fetcher: Fetcher,
     catch_up: CatchUp,
     subscriptions: Subscriptions,
+    /// What a validator may not know of itself.
+    amnesia: Option<Amnesia>,
     flow: Flow,
     attestations: Attestations,
     /// Lacks no parent: to be accepted before the step ends. Empty between steps.
@@ -59,9 +64,11 @@ impl Engine {
     /// Emits `Accepted` for the recovered vertices, commits that are decided but not stored, the last own vertex again, and what
     /// any step emits.
     ///
+    /// A validator whose signing state is lost, or contradicts the own vertices recovered, waits until it has learned from others
+    /// what it may have signed (§10).
+    ///
     /// # Panics
-    /// If what was recovered contradicts itself, for instance if the signing state is older than the own vertices in it: then
-    /// going on could sign a second vertex for a slot.
+    /// If the recovered commits are no chain, or too few.
     pub fn start(
         committee: Arc<Committee>,
         own: Option<(Author, SecretKey)>,
@@ -73,9 +80,9 @@ impl Engine {
         assert!(settings.round_delay_min_ms > 0, "the delay between own vertices is at least 1 ms");
         let now_ms = now.monotonic_ms;
         let author = own.as_ref().map(|(author, _)| *author);
-        recovery::check(&committee, author, &recovered);
-        let Recovered { signing, commits, mut vertices, equivocators } = recovered;
-        let Signing::Intact(last_signed) = signing else { panic!("the signing state is missing") };
+        recovery::check(&committee, &recovered);
+        let past = author.map(|author| recovery::past(&committee, author, &recovered));
+        let Recovered { signing: _, commits, mut vertices, equivocators } = recovered;
         let newest = commits.last();
         let linearizer = Linearizer::new(committee.clone(), newest);
         let last = *linearizer.last();
@@ -86,7 +93,7 @@ impl Engine {
         for author in equivocators {
             dag.mark_equivocator(author);
         }
-        let last_proposed = last_signed.map_or(0, |reference| reference.round);
+        let last_proposed = past.map_or(0, |past| past.round);
         let mut engine = Engine {
             proposer: None,
             pacemaker: Pacemaker::new(committee.clone(), settings.clone(), author, last_proposed, now_ms),
@@ -95,7 +102,8 @@ impl Engine {
             synchronizer: Synchronizer::new(committee.size()),
             fetcher: Fetcher::new(settings.fetch_retry_ms),
             catch_up: CatchUp::new(committee.clone(), author, &settings, now_ms),
-            subscriptions: Subscriptions::new(&committee),
+            subscriptions: Subscriptions::new(&committee, author.is_none()),
+            amnesia: None,
             flow: Flow::new(settings.round_delay_min_ms, last.index),
             attestations: Attestations::new(&committee),
             dag,
@@ -112,14 +120,17 @@ impl Engine {
         };
         vertices.sort_by_key(VerifiedVertex::reference);
         vertices.dedup_by_key(|vertex| vertex.reference());
+        let last_signed = past.and_then(|past| past.last);
         let last_own = vertices.iter().find(|vertex| Some(vertex.reference()) == last_signed).cloned();
         for vertex in vertices {
             engine.reload(vertex, outputs);
         }
         // Everything reloaded is stored already.
         engine.unstored.clear();
-        engine.proposer =
-            own.map(|(author, key)| Proposer::new(engine.committee.clone(), author, key, last_signed, &engine.dag));
+        if let (Some((author, key)), Some(past)) = (own, past) {
+            engine.amnesia = Some(Amnesia::new(&engine.committee, author, &past, &engine.settings, now_ms));
+            engine.proposer = Some(Proposer::new(engine.committee.clone(), author, key, past.last, &engine.dag));
+        }
         outputs.extend(last_own.map(Output::Broadcast));
         engine.settle(now, outputs);
         engine
@@ -145,10 +156,10 @@ impl Engine {
                 }
             }
             Input::Fetched { from, vertices } => self.on_fetched(from, vertices, outputs),
-            Input::FetchedCommits { from, commits, votes, oldest_index: _ } => {
-                self.catch_up.on_answer(from, commits, &votes, self.linearizer.last(), self.now_ms);
+            Input::FetchedCommits { from, commits, votes, oldest_index } => {
+                self.catch_up.on_answer(from, commits, &votes, oldest_index, self.linearizer.last(), self.now_ms);
             }
-            Input::Latest { .. } => {}
+            Input::Latest { from, own, yours } => self.on_latest(from, own, yours),
             Input::PayloadWaiting(is_waiting) => self.has_payload_waiting = is_waiting,
             Input::Payload(payload) => self.on_payload(now, payload, outputs),
             Input::Executed { index, block, attestation } => {
@@ -179,7 +190,7 @@ impl Engine {
             suspended_bytes: self.synchronizer.bytes(),
             fetching: self.fetcher.len(),
             catching_up: self.catch_up.is_active(),
-            amnesia: false,
+            amnesia: self.amnesia.as_ref().is_some_and(Amnesia::is_lost),
             idle: self.is_idle(),
             payload_bytes_max: if self.is_flow_stopped() { 0 } else { self.flow.budget_bytes() },
             equivocators: self.dag.equivocators().collect(),
@@ -207,6 +218,9 @@ impl Engine {
         let is_member = self.committee.key(peer).is_some() && Some(peer) != self.own_author();
         assert!(is_member, "connected to {peer}, which is not another member of the committee");
         self.subscriptions.on_connected(peer);
+        if let Some(amnesia) = &mut self.amnesia {
+            amnesia.on_connected(peer);
+        }
     }
 
     fn on_disconnected(&mut self, peer: Author) {
@@ -223,115 +237,13 @@ impl Engine {
         }
     }
 
-    /// Acceptance (§3) of a valid vertex. What was not pushed is taken only if something references it.
-    fn receive(&mut self, vertex: VerifiedVertex, source: Author, is_pushed: bool, outputs: &mut Vec<Output>) {
-        self.catch_up.record_vote(&vertex);
-        let reference = vertex.reference();
-        let is_known = self.dag.contains(&reference) || self.synchronizer.get(&reference).is_some();
-        if is_known || reference.round <= self.dag.gc_round() {
-            return;
-        }
-        let is_for_catch_up = self.catch_up.is_wanted(&reference);
-        let is_referenced = is_for_catch_up || self.synchronizer.is_wanted(&reference);
-        let is_slot_free = self.note_equivocation(&vertex, outputs);
-        if !is_referenced {
-            if !is_pushed || !is_slot_free {
-                return;
-            }
-            let is_too_high = reference.round > self.dag.highest_round() + AHEAD_ROUNDS_MAX;
-            if is_too_high || self.catch_up.is_far_behind(self.linearizer.last()) {
-                self.subscriptions.on_dropped(source, reference.round);
-                return;
-            }
-        }
-        self.check_own(&reference);
-        if is_for_catch_up {
-            self.fetcher.cancel(&reference);
-            self.catch_up.store(vertex);
-        } else {
-            // The parents of what was pushed are often on their way; those of what was fetched came and went long ago.
-            let patience_ms = if is_pushed { self.settings.fetch_delay_ms } else { 0 };
-            self.accept_or_suspend(vertex, source, patience_ms, outputs);
-        }
-    }
-
-    fn accept_or_suspend(
-        &mut self,
-        vertex: VerifiedVertex,
-        source: Author,
-        patience_ms: u64,
-        outputs: &mut Vec<Output>,
-    ) {
-        if self.dag.missing_parents(&vertex).is_empty() {
-            self.ready.insert(vertex.reference(), vertex);
-            self.accept_ready(outputs);
-            return;
-        }
-        let due_ms = self.now_ms + patience_ms;
-        for dropped in self.synchronizer.suspend(vertex, &self.dag, &mut self.fetcher, source, due_ms) {
-            self.subscriptions.on_dropped(dropped.author(), dropped.round());
-        }
-    }
-
-    /// Records evidence if another vertex is known for the slot. Returns whether none is.
-    fn note_equivocation(&mut self, vertex: &VerifiedVertex, outputs: &mut Vec<Output>) -> bool {
-        let (round, author) = (vertex.round(), vertex.author());
-        let accepted = self.dag.first_at_slot(round, author);
-        let known =
-            accepted.and_then(|reference| self.dag.get(&reference)).or(self.synchronizer.at_slot(round, author));
-        let Some(known) = known.filter(|known| *known != vertex) else { return true };
-        let evidence = (known.signed_header().clone(), vertex.signed_header().clone());
-        if self.dag.mark_equivocator(author) {
-            outputs.push(Output::Evidence(Box::new(evidence)));
-        }
-        false
-    }
-
-    /// Every vertex that this engine signed is in its DAG or collected, so any other one is somebody else's work.
-    fn check_own(&self, reference: &VertexRef) {
-        let is_foreign = Some(reference.author) == self.own_author() && !self.dag.contains(reference);
-        assert!(
-            !(is_foreign && self.settings.stop_at_own_equivocation),
-            "STOP: a vertex of round {} carries our signature, but is not in our database. Either another process signs with \
-             this validator's key, or the database is older than what was signed with it. Do not start this validator again \
-             before the other process is gone, or with another key.",
-            reference.round
-        );
-    }
-
-    /// Accepts what lacks no parent, and in turn what waited for it.
-    fn accept_ready(&mut self, outputs: &mut Vec<Output>) {
-        while let Some((reference, vertex)) = self.ready.pop_first() {
-            if reference.round > self.dag.gc_round() && !self.dag.contains(&reference) {
-                self.accept(vertex, outputs);
-            }
-        }
-    }
-
-    fn accept(&mut self, vertex: VerifiedVertex, outputs: &mut Vec<Output>) {
-        self.note_equivocation(&vertex, outputs);
-        self.dag.insert(vertex.clone());
-        self.attestations.on_accepted(&vertex);
-        let complete = self.synchronizer.on_accepted(&vertex.reference(), &mut self.fetcher);
-        self.ready.extend(complete.into_iter().map(|child| (child.reference(), child)));
-        outputs.push(Output::Accepted(vertex.clone()));
-        self.unstored.push(vertex);
-        self.is_dag_changed = true;
-    }
-
-    /// Takes a stored vertex back. One whose parents were lost waits for them like any other.
-    fn reload(&mut self, vertex: VerifiedVertex, outputs: &mut Vec<Output>) {
-        if vertex.round() > self.dag.gc_round() {
-            self.catch_up.record_vote(&vertex);
-            let author = vertex.author();
-            self.accept_or_suspend(vertex, author, 0, outputs);
-        }
-    }
-
     /// Brings everything to rest after an input: commits, proposals, requests to peers, the timer.
     fn settle(&mut self, now: Now, outputs: &mut Vec<Output>) {
         self.catch_up.certify_by_live_votes(self.linearizer.last());
         self.commit(outputs);
+        if let Some(round) = self.amnesia.as_mut().and_then(|amnesia| amnesia.settle(&self.dag, self.now_ms)) {
+            self.pacemaker.resume_after(round);
+        }
         self.pacemaker.advance(&self.dag, self.now_ms);
         let payload_request = self.propose(now, outputs);
         self.send_requests(outputs);
@@ -368,7 +280,8 @@ impl Engine {
             if self.flow.is_execution_behind(self.linearizer.last().index) {
                 return None;
             }
-            let (commit, digest, vertices) = self.catch_up.take_ready(&self.dag, &self.synchronizer)?;
+            let last = self.linearizer.last();
+            let (commit, digest, vertices) = self.catch_up.take_ready(last, &self.dag, &self.synchronizer)?;
             return Some(self.apply_certified(&commit, digest, vertices, outputs));
         }
         if std::mem::take(&mut self.is_dag_changed) {
@@ -391,7 +304,7 @@ impl Engine {
         outputs: &mut Vec<Output>,
     ) -> CommittedVertices {
         for vertex in vertices {
-            self.check_own(&vertex.reference());
+            self.meet_own(&vertex.reference());
             self.accept(vertex, outputs);
         }
         let committed = self.linearizer.sequence(&mut self.dag, commit.leader);
@@ -468,6 +381,7 @@ impl Engine {
         });
         outputs.push(Output::Broadcast(vertex));
         self.pacemaker.on_proposed(round, self.now_ms);
+        self.amnesia.as_mut().expect("as above").on_signed(round);
         self.was_idle = false;
         self.commit(outputs);
         self.pacemaker.advance(&self.dag, self.now_ms);
@@ -475,7 +389,8 @@ impl Engine {
 
     fn next_proposal(&self) -> Proposing {
         let last = self.linearizer.last();
-        let Some(proposer) = self.proposer.as_ref().filter(|_| !self.catch_up.is_far_behind(last)) else {
+        let is_waiting = self.catch_up.is_far_behind(last) || self.amnesia.as_ref().is_some_and(Amnesia::is_waiting);
+        let Some(proposer) = self.proposer.as_ref().filter(|_| !is_waiting) else {
             return Proposing::Blocked;
         };
         let conditions = Conditions {
@@ -492,14 +407,35 @@ impl Engine {
 
     fn send_requests(&mut self, outputs: &mut Vec<Output>) {
         let last = self.linearizer.last();
+        self.fetch_latest();
         let connected = self.subscriptions.connected();
         let commits =
             self.catch_up.poll(last, &self.dag, &self.synchronizer, &mut self.fetcher, connected, self.now_ms);
         let mut requests = self.fetcher.poll(connected, self.now_ms);
         requests.extend(commits);
+        let behind = self.catch_up.behind_retention(last, self.now_ms);
+        outputs.extend(behind.map(|peers| Output::BehindRetention { peers }));
         let is_far_behind = self.catch_up.is_far_behind(last);
+        if let Some(amnesia) = &mut self.amnesia {
+            requests.extend(amnesia.poll(connected, self.now_ms));
+        }
         requests.extend(self.subscriptions.poll(&self.dag, is_far_behind, self.now_ms));
         outputs.extend(requests.into_iter().map(|(to, message)| Output::Send { to, message }));
+    }
+
+    /// Fetches what amnesia waits for, unless it is so far ahead that only catching up leads there.
+    fn fetch_latest(&mut self) {
+        let Some(amnesia) = self.amnesia.as_ref().filter(|amnesia| amnesia.is_lost()) else { return };
+        if self.catch_up.is_active() {
+            return;
+        }
+        let round_max = self.dag.highest_round() + AHEAD_ROUNDS_MAX;
+        for (peer, latest) in amnesia.unsettled() {
+            if latest.round <= round_max && self.synchronizer.get(&latest).is_none() {
+                let above_round = self.dag.ancestry_floor(&latest);
+                self.fetcher.want(latest, peer, above_round, self.now_ms);
+            }
+        }
     }
 
     /// Asks for the earliest moment at which anything is due, if it was not asked for already.
@@ -512,6 +448,7 @@ impl Engine {
         };
         let due = [
             proposing,
+            self.amnesia.as_ref().and_then(|amnesia| amnesia.next_poll_ms(connected)),
             self.fetcher.next_poll_ms(connected),
             self.catch_up.next_poll_ms(last, connected),
             self.subscriptions.next_poll_ms(&self.dag, self.catch_up.is_far_behind(last)),

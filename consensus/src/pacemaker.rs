@@ -139,6 +139,11 @@ impl Pacemaker {
         self.proposed_at_ms = Some(now_ms);
     }
 
+    /// Rounds up to this one may be signed already: go on above.
+    pub fn resume_after(&mut self, round: Round) {
+        self.last_proposed = self.last_proposed.max(round);
+    }
+
     /// When to propose next, given that nothing else happens.
     pub fn next_proposal(&self, dag: &Dag, conditions: &Conditions, now_ms: u64) -> Proposing {
         if let Some(round) = self.skipped_round(dag, conditions) {

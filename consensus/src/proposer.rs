@@ -58,6 +58,15 @@ impl Proposer {
         self.author
     }
 
+    /// An own vertex was accepted, perhaps of an earlier life: the highest one is the next one's parent.
+    pub fn adopt(&mut self, vertex: &VerifiedVertex) {
+        assert!(vertex.author() == self.author, "another's vertex was adopted");
+        note_references(&mut self.referenced, vertex);
+        if vertex.round() > self.last.round {
+            self.last = vertex.reference();
+        }
+    }
+
     /// Whether a vertex of this round would be valid and accepted: the last own vertex is accepted here or collected, and a quorum of
     /// authors has vertices in the round before. Of the own ones only the last counts (two engines may share a key in fault tests).
     pub fn can_build(&self, dag: &Dag, round: Round) -> bool {

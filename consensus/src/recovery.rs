@@ -1,22 +1,27 @@
-//! What a restart refuses to go on with (§10): states from which a second vertex might be signed for a slot, or a commit made twice.
+//! What a restart makes of what it finds (§10): it refuses commits that are no chain, and finds out what is known of the validator's own
+//! signatures.
 
 use crate::commit::Commit;
 use crate::committee::Committee;
 use crate::interface::{RECOVERY_COMMITS, Recovered, Signing};
-use crate::vertex::Author;
+use crate::vertex::{Author, Round, VertexRef};
 
-/// Checks that what was recovered does not contradict itself.
-///
-/// # Panics
-/// If it does, with a message for whoever runs the node.
-pub fn check(committee: &Committee, own: Option<Author>, recovered: &Recovered) {
-    check_commits(committee, recovered);
-    if let Some(own) = own {
-        check_signing_state(committee, own, recovered);
-    }
+/// What a validator knows of what it signed before a start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Past {
+    /// The own vertex to go on from; `None` is genesis.
+    pub last: Option<VertexRef>,
+    /// The highest round known to be signed.
+    pub round: Round,
+    /// Whether more may have been signed: the signing state is missing, or contradicts the database.
+    pub is_lost: bool,
 }
 
-fn check_commits(committee: &Committee, recovered: &Recovered) {
+/// Checks that the commits recovered are a chain and reach back far enough.
+///
+/// # Panics
+/// If not, with a message for whoever runs the node.
+pub fn check(committee: &Committee, recovered: &Recovered) {
     let commits = &recovered.commits;
     let gc_round = commits.last().map_or(0, |newest| committee.gc_round(newest.leader.round));
     // Leaders have distinct, ascending rounds: before the first of these commits there is none above the gc round.
@@ -38,24 +43,27 @@ fn check_commits(committee: &Committee, recovered: &Recovered) {
     }
 }
 
-fn check_signing_state(committee: &Committee, own: Author, recovered: &Recovered) {
+/// What the validator `own` knows of its past. A signing state below an own vertex is an old one; one whose vertex is not there belongs to
+/// a newer database.
+///
+/// # Panics
+/// If the signing state is another validator's.
+pub fn past(committee: &Committee, own: Author, recovered: &Recovered) -> Past {
     let newest_leader = recovered.commits.last().map_or(0, |commit| commit.leader.round);
     let gc_round = committee.gc_round(newest_leader);
-    let own_vertices = recovered.vertices.iter().filter(|vertex| vertex.author() == own);
-    let highest = own_vertices.clone().map(|vertex| vertex.round()).max().unwrap_or(0);
-    let Signing::Intact(last_signed) = recovered.signing else { return };
-    let signed_round = last_signed.map_or(0, |reference| reference.round);
-    assert!(
-        highest <= signed_round,
-        "the signing state is older than the database: last signed is round {signed_round}, but there is an own vertex of \
-         round {highest}. Signing on could sign two vertices for one slot. Restore the newest signing state."
-    );
-    if let Some(last) = last_signed.filter(|last| last.round > gc_round) {
-        assert!(
-            last.author == own && own_vertices.clone().any(|vertex| vertex.reference() == last),
-            "the database is older than the signing state: the last signed vertex, of round {}, is not in it. Restore the \
-             newest database.",
-            last.round
-        );
+    let own_vertices = recovered.vertices.iter().map(|vertex| vertex.reference()).filter(|known| known.author == own);
+    let highest = own_vertices.clone().max();
+    let highest_round = highest.map_or(0, |reference| reference.round);
+    let Signing::Intact(last) = recovered.signing else {
+        return Past { last: highest, round: highest_round, is_lost: true };
+    };
+    let signed_round = last.map_or(0, |reference| reference.round);
+    if let Some(last) = last {
+        assert!(last.author == own, "the signing state is that of validator {}, this is validator {own}", last.author);
     }
+    let is_here = |last: VertexRef| last.round <= gc_round || own_vertices.clone().any(|known| known == last);
+    if highest_round <= signed_round && last.is_none_or(is_here) {
+        return Past { last, round: signed_round, is_lost: false };
+    }
+    Past { last: highest, round: highest_round.max(signed_round), is_lost: true }
 }

@@ -14,6 +14,8 @@ const RESUBSCRIBE_MS: u64 = 1_000;
 
 /// The connected peers and what was dropped of their streams.
 pub struct Subscriptions {
+    /// An observer subscribes to nothing: it follows by commits.
+    is_observer: bool,
     connected: BTreeSet<Author>,
     peers: Vec<Peer>,
 }
@@ -27,8 +29,8 @@ struct Peer {
 
 impl Subscriptions {
     /// Nobody connected.
-    pub fn new(committee: &Committee) -> Subscriptions {
-        Subscriptions { connected: BTreeSet::new(), peers: vec![Peer::default(); committee.size()] }
+    pub fn new(committee: &Committee, is_observer: bool) -> Subscriptions {
+        Subscriptions { is_observer, connected: BTreeSet::new(), peers: vec![Peer::default(); committee.size()] }
     }
 
     /// The connected peers.
@@ -56,6 +58,9 @@ impl Subscriptions {
     /// The subscriptions to send now. While far behind, what is pushed is not even looked at, so nothing is asked for again.
     pub fn poll(&mut self, dag: &Dag, is_far_behind: bool, now_ms: u64) -> Vec<(Author, Message)> {
         let mut requests = Vec::new();
+        if self.is_observer {
+            return requests;
+        }
         for author in &self.connected {
             let peer = &mut self.peers[usize::from(*author)];
             if peer.due_ms(dag, is_far_behind).is_some_and(|due_ms| now_ms >= due_ms) {
@@ -69,6 +74,9 @@ impl Subscriptions {
 
     /// When to poll again.
     pub fn next_poll_ms(&self, dag: &Dag, is_far_behind: bool) -> Option<u64> {
+        if self.is_observer {
+            return None;
+        }
         self.connected.iter().filter_map(|author| self.peers[usize::from(*author)].due_ms(dag, is_far_behind)).min()
     }
 }
