@@ -104,6 +104,11 @@ impl Amnesia {
         self.state == State::Lost
     }
 
+    /// The highest round in which an earlier life may have signed, as far as is known.
+    pub fn past_round(&self) -> Round {
+        self.past_round
+    }
+
     /// A vertex was signed.
     pub fn on_signed(&mut self, round: Round) {
         assert!(!self.is_waiting() && round > self.past_round, "round {round} was signed in amnesia");

@@ -4,6 +4,9 @@
 //! commits are fetched from one peer at a time. What chains but is not certified yet is kept as *tentative*: commits that were
 //! decided in one go have votes only for the last of them, so the votes may come with a later range. Certified commits wait in
 //! order for their vertices, and are then applied without the decision rule.
+//!
+//! An observer does nothing else: it subscribes to no vertices, and asks for the next commits all the time, one peer as long as that
+//! brings it on, then the next peer. It asks from the last certified commit on, since votes for the newest commits come late.
 
 use crate::commit::Commit;
 use crate::committee::Committee;
@@ -11,9 +14,9 @@ use crate::dag::Dag;
 use crate::fetcher::Fetcher;
 use crate::interface::Settings;
 use crate::linearizer::LastCommit;
-use crate::message::Message;
+use crate::message::{FETCH_COMMITS_MAX, Message};
 use crate::synchronizer::Synchronizer;
-use crate::vertex::{Author, SignedHeader, VerifiedVertex, VertexRef};
+use crate::vertex::{Author, Round, SignedHeader, VerifiedVertex, VertexRef};
 use farthing_core::hash::Digest;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -42,12 +45,17 @@ const TENTATIVE_PATIENCE_MS: u64 = 5_000;
 /// Vertices at hand or being fetched ahead of their commit's turn (the first commit is fetched whole in any case).
 const WINDOW_VERTICES_MAX: usize = 256;
 
+/// How often it is told that peers no longer keep the next commit.
+const BEHIND_RETENTION_EVERY_MS: u64 = 10_000;
+
 /// Catching up, of one node.
 pub struct CatchUp {
     committee: Arc<Committee>,
+    /// `None` is an observer.
     own: Option<Author>,
     retry_ms: u64,
     stall_ms: u64,
+    follow_poll_ms: u64,
     /// By author, its highest vote seen in a valid vertex.
     votes: Vec<(u64, Digest)>,
     is_active: bool,
@@ -67,19 +75,31 @@ pub struct CatchUp {
     window: usize,
     wanted: BTreeSet<VertexRef>,
     vertices: BTreeMap<VertexRef, VerifiedVertex>,
+    /// By author, the lowest commit that it keeps, as it said last.
+    oldest_kept: Vec<u64>,
+    /// When it was told last that some keep the next commit no more.
+    told_behind_at_ms: Option<u64>,
+    /// Whether the last answer was as long as answers may be, so that there is more. True before the first.
+    has_more: bool,
+    /// Whether it brought an observer on.
+    is_progressing: bool,
 }
 
 impl CatchUp {
     /// Not catching up.
     pub fn new(committee: Arc<Committee>, own: Option<Author>, settings: &Settings, now_ms: u64) -> CatchUp {
-        let votes = vec![(0, Digest::ZERO); committee.size()];
         CatchUp {
-            committee,
             own,
             retry_ms: settings.fetch_retry_ms,
             stall_ms: settings.commit_stall_ms,
-            votes,
-            is_active: false,
+            oldest_kept: vec![1; committee.size()],
+            told_behind_at_ms: None,
+            has_more: true,
+            is_progressing: false,
+            follow_poll_ms: settings.follow_poll_ms,
+            votes: vec![(0, Digest::ZERO); committee.size()],
+            committee,
+            is_active: own.is_none(),
             committed_at_ms: now_ms,
             asked: None,
             pending_until_ms: None,
@@ -93,9 +113,12 @@ impl CatchUp {
         }
     }
 
-    /// Whether certified commits are being fetched or applied.
+    /// Whether certified commits are being fetched or applied because this node is behind. An observer is while there is more to fetch.
     pub fn is_active(&self) -> bool {
-        self.is_active
+        match self.own {
+            Some(_) => self.is_active,
+            None => self.has_more,
+        }
     }
 
     /// Whether certified commits wait to be applied. Until they are, nothing is decided locally.
@@ -118,9 +141,9 @@ impl CatchUp {
     }
 
     /// Records the vote in a valid vertex, whatever becomes of the vertex.
-    pub fn record_vote(&mut self, vertex: &VerifiedVertex) {
-        let vote = &mut self.votes[usize::from(vertex.author())];
-        if let Some((index, digest)) = vertex.header().commit_vote
+    pub fn record_vote(&mut self, author: Author, commit_vote: Option<(u64, Digest)>) {
+        let vote = &mut self.votes[usize::from(author)];
+        if let Some((index, digest)) = commit_vote
             && index > vote.0
         {
             *vote = (index, digest);
@@ -150,17 +173,22 @@ impl CatchUp {
     }
 
     /// The next certified commit with those of its vertices that wait here, if all are at hand: here, accepted or suspended.
-    pub fn take_ready(&mut self, dag: &Dag, suspended: &Synchronizer) -> Option<(Commit, Digest, Vec<VerifiedVertex>)> {
+    pub fn take_ready(
+        &mut self,
+        last: &LastCommit,
+        dag: &Dag,
+        suspended: &Synchronizer,
+    ) -> Option<(Commit, Digest, Vec<VerifiedVertex>)> {
         let (commit, _) = self.queue.front()?;
         let is_at_hand = |reference: &VertexRef| {
             self.vertices.contains_key(reference) || dag.contains(reference) || suspended.get(reference).is_some()
         };
-        if !commit.vertices.iter().all(is_at_hand) {
+        if !needed(last, commit).all(is_at_hand) {
             return None;
         }
         let (commit, digest) = self.queue.pop_front().expect("the queue has a front");
         self.window = self.window.saturating_sub(1);
-        let vertices = commit.vertices.iter().filter_map(|reference| {
+        let vertices = needed(last, &commit).filter_map(|reference| {
             self.wanted.remove(reference);
             let stored = self.vertices.remove(reference);
             stored.or_else(|| suspended.get(reference).cloned()).filter(|_| !dag.contains(reference))
@@ -183,10 +211,10 @@ impl CatchUp {
         let is_stalled = now_ms >= self.committed_at_ms + self.stall_ms;
         if voted > last.index + START_LAG_COMMITS || (voted > last.index && is_stalled) {
             self.is_active = true;
-        } else if voted <= last.index && self.queue.is_empty() {
+        } else if self.own.is_some() && voted <= last.index && self.queue.is_empty() {
             self.stop();
         }
-        self.want_vertices(dag, suspended, fetcher, now_ms);
+        self.want_vertices(last, dag, suspended, fetcher, now_ms);
         let gives_up_at_ms = [self.pending_until_ms, self.doubted_at_ms()];
         if gives_up_at_ms.into_iter().flatten().any(|at_ms| now_ms >= at_ms) {
             self.give_up_on_peer();
@@ -194,7 +222,8 @@ impl CatchUp {
         if self.pending_until_ms.is_some() || !self.has_to_ask(last) || now_ms < self.ask_after_ms {
             return None;
         }
-        let peer = match self.asked.filter(|peer| connected.contains(peer) && !self.tentative.is_empty()) {
+        let is_worth_asking = !self.tentative.is_empty() || (self.own.is_none() && self.is_progressing);
+        let peer = match self.asked.filter(|peer| connected.contains(peer) && is_worth_asking) {
             Some(peer) => peer,
             None => {
                 self.tentative.clear();
@@ -203,7 +232,12 @@ impl CatchUp {
         };
         self.asked = Some(peer);
         self.pending_until_ms = Some(now_ms + ANSWER_TIMEOUT_MS);
-        Some((peer, Message::FetchCommits { from_index: self.tip(last).0 + 1 }))
+        // Votes for the newest commits come after them: an observer asks for what is not certified once more, as long as that is little.
+        let from_index = match self.own {
+            None if self.tentative.len() < FETCH_COMMITS_MAX / 2 => self.certified(last) + 1,
+            _ => self.tip(last).0 + 1,
+        };
+        Some((peer, Message::FetchCommits { from_index }))
     }
 
     /// When to poll again.
@@ -223,6 +257,7 @@ impl CatchUp {
         from: Author,
         commits: Vec<Commit>,
         votes: &[SignedHeader],
+        oldest_index: u64,
         last: &LastCommit,
         now_ms: u64,
     ) {
@@ -230,6 +265,8 @@ impl CatchUp {
             return;
         }
         self.pending_until_ms = None;
+        self.oldest_kept[usize::from(from)] = oldest_index;
+        self.has_more = commits.len() == FETCH_COMMITS_MAX;
         let (tip_before, queued_before) = (self.tip(last).0, self.queue.len());
         let is_first = self.tentative.is_empty();
         if self.extend_tentative(commits, last) {
@@ -238,15 +275,21 @@ impl CatchUp {
         if is_first || self.queue.len() > queued_before {
             self.tentative_since_ms = now_ms;
         }
-        let is_useful = self.tip(last).0 > tip_before || self.queue.len() > queued_before;
+        self.is_progressing = self.queue.len() > queued_before || (self.has_more && self.tip(last).0 > tip_before);
+        let is_useful = self.is_progressing || (self.own.is_some() && self.tip(last).0 > tip_before);
         let refs: usize = self.tentative.iter().map(|(commit, _)| commit.vertices.len()).sum();
         let is_too_much = self.tentative.len() > TENTATIVE_COMMITS_MAX || refs > TENTATIVE_REFS_MAX;
         if is_useful && !is_too_much {
             return;
         }
         self.give_up_on_peer();
+        if self.own.is_none() {
+            self.ask_after_ms = now_ms + self.follow_poll_ms;
+            return;
+        }
         self.ask_after_ms = now_ms + self.retry_ms;
-        if self.queue.is_empty() && self.voted_commit() <= last.index + START_LAG_COMMITS {
+        let is_kept = oldest_index <= last.index + 1;
+        if is_kept && self.queue.is_empty() && self.voted_commit() <= last.index + START_LAG_COMMITS {
             self.stop();
             self.committed_at_ms = now_ms;
         }
@@ -259,6 +302,21 @@ impl CatchUp {
         }
     }
 
+    /// Those that no longer keep the next commit, if they are f + 1 and this was not told lately: one of them is honest.
+    pub fn behind_retention(&mut self, last: &LastCommit, now_ms: u64) -> Option<Vec<Author>> {
+        let is_due = self.told_behind_at_ms.is_none_or(|at_ms| now_ms >= at_ms + BEHIND_RETENTION_EVERY_MS);
+        if !is_due || !self.is_active || !self.queue.is_empty() {
+            return None;
+        }
+        let kept = self.oldest_kept.iter().zip(0..);
+        let peers: Vec<Author> = kept.filter(|(oldest, _)| **oldest > last.index + 1).map(|(_, author)| author).collect();
+        if peers.len() < self.committee.validity_threshold() {
+            return None;
+        }
+        self.told_behind_at_ms = Some(now_ms);
+        Some(peers)
+    }
+
     fn stop(&mut self) {
         self.is_active = false;
         self.pending_until_ms = None;
@@ -266,6 +324,7 @@ impl CatchUp {
     }
 
     fn give_up_on_peer(&mut self) {
+        self.is_progressing = false;
         self.pending_until_ms = None;
         self.tentative.clear();
     }
@@ -282,9 +341,15 @@ impl CatchUp {
         known.map_or((last.index, last.digest), |(commit, digest)| (commit.index, *digest))
     }
 
-    /// Whether there is more to ask for and room for it.
+    /// The last commit that is known to be certified.
+    fn certified(&self, last: &LastCommit) -> u64 {
+        self.queue.back().map_or(last.index, |(commit, _)| commit.index)
+    }
+
+    /// Whether there is more to ask for and room for it. An observer cannot know before it has asked.
     fn has_to_ask(&self, last: &LastCommit) -> bool {
-        self.is_active && self.queue.len() < QUEUE_COMMITS_MAX && self.tip(last).0 < self.voted_commit()
+        let may_be_more = self.own.is_none() || self.tip(last).0 < self.voted_commit();
+        self.is_active && self.queue.len() < QUEUE_COMMITS_MAX && may_be_more
     }
 
     /// Forgets tentative commits that were decided locally in the meantime, and the others if they do not follow from those.
@@ -350,7 +415,7 @@ impl CatchUp {
     }
 
     /// Asks for the vertices of the first commit that are not at hand, and of those after it within the window.
-    fn want_vertices(&mut self, dag: &Dag, suspended: &Synchronizer, fetcher: &mut Fetcher, now_ms: u64) {
+    fn want_vertices(&mut self, last: &LastCommit, dag: &Dag, suspended: &Synchronizer, fetcher: &mut Fetcher, now_ms: u64) {
         let Some(source) = self.asked else { return };
         for position in 0..self.queue.len() {
             let (commit, _) = &self.queue[position];
@@ -363,19 +428,26 @@ impl CatchUp {
             if position > 0 && !is_new {
                 continue;
             }
-            for reference in &commit.vertices {
+            let leader_before = last.leader.iter().filter(|_| position == 0);
+            for reference in leader_before.chain(&commit.vertices) {
                 let is_at_hand = self.vertices.contains_key(reference)
                     || dag.contains(reference)
                     || suspended.get(reference).is_some();
                 let is_asked_for = self.wanted.contains(reference) && fetcher.is_wanted(reference);
                 if !is_at_hand && !is_asked_for {
                     self.wanted.insert(*reference);
-                    fetcher.want(*reference, source, now_ms);
+                    fetcher.want(*reference, source, Round::MAX, now_ms);
                 }
             }
             self.window = self.window.max(position + 1);
         }
     }
+}
+
+/// The vertices without which the commit after `last` cannot be applied: its own, and the leader before it, whose timestamp it may take
+/// and which after a start from a snapshot is not here.
+fn needed<'a>(last: &'a LastCommit, commit: &'a Commit) -> impl Iterator<Item = &'a VertexRef> {
+    last.leader.iter().chain(&commit.vertices)
 }
 
 /// The peer after the one asked last, in turn.

@@ -406,8 +406,8 @@ impl Engine {
     }
 
     fn send_requests(&mut self, outputs: &mut Vec<Output>) {
-        let last = self.linearizer.last();
         self.fetch_latest();
+        let last = self.linearizer.last();
         let connected = self.subscriptions.connected();
         let commits =
             self.catch_up.poll(last, &self.dag, &self.synchronizer, &mut self.fetcher, connected, self.now_ms);

@@ -24,6 +24,8 @@ pub struct Fetcher {
 struct Want {
     due_ms: u64,
     source: Author,
+    /// Own ancestors above this round come with it, if there is room in the answer.
+    above_round: Round,
     attempts: u32,
 }
 
@@ -48,9 +50,10 @@ impl Fetcher {
         self.wants.contains_key(reference)
     }
 
-    /// Wants a vertex from `due_ms` on, first of all from `source`. Already wanted, it is at most asked for earlier.
-    pub fn want(&mut self, reference: VertexRef, source: Author, due_ms: u64) {
-        let want = self.wants.entry(reference).or_insert(Want { due_ms, source, attempts: 0 });
+    /// Wants a vertex from `due_ms` on, first of all from `source`, and own ancestors of it above `above_round` if they fit into the
+    /// answer. Already wanted, it is at most asked for earlier.
+    pub fn want(&mut self, reference: VertexRef, source: Author, above_round: Round, due_ms: u64) {
+        let want = self.wants.entry(reference).or_insert(Want { due_ms, source, above_round, attempts: 0 });
         if want.attempts == 0 && due_ms < want.due_ms {
             self.schedule.remove(&(want.due_ms, reference));
             want.due_ms = due_ms;
@@ -100,7 +103,7 @@ impl Fetcher {
     pub fn poll(&mut self, connected: &BTreeSet<Author>, now_ms: u64) -> Vec<(Author, Message)> {
         self.requests.retain(|_, request| request.expires_at_ms > now_ms);
         let peers: Vec<Author> = connected.iter().copied().collect();
-        let mut batches: BTreeMap<Author, Vec<VertexRef>> = BTreeMap::new();
+        let mut batches: BTreeMap<Author, (Vec<VertexRef>, Round)> = BTreeMap::new();
         let mut room =
             (peers.len() - self.requests.keys().filter(|peer| connected.contains(peer)).count()) * FETCH_VERTICES_MAX;
         while room > 0
@@ -109,10 +112,12 @@ impl Fetcher {
             let want = self.wants.get_mut(&reference).expect("what is scheduled is wanted");
             let is_free = |peer: &Author| {
                 !self.requests.contains_key(peer)
-                    && batches.get(peer).is_none_or(|refs| refs.len() < FETCH_VERTICES_MAX)
+                    && batches.get(peer).is_none_or(|(refs, _)| refs.len() < FETCH_VERTICES_MAX)
             };
             let peer = choose_peer(&peers, want.source, want.attempts, is_free).expect("some peer has room");
-            batches.entry(peer).or_default().push(reference);
+            let (refs, above_round) = batches.entry(peer).or_insert((Vec::new(), Round::MAX));
+            refs.push(reference);
+            *above_round = want.above_round.min(*above_round);
             room -= 1;
             let doublings = want.attempts.saturating_sub(ATTEMPTS_BEFORE_BACKOFF).min(BACKOFF_FACTOR_MAX.ilog2());
             want.attempts = want.attempts.saturating_add(1);
@@ -121,13 +126,11 @@ impl Fetcher {
             self.schedule.insert((want.due_ms, reference));
         }
         let expires_at_ms = now_ms + self.retry_ms;
-        for (peer, refs) in &batches {
+        for (peer, (refs, _)) in &batches {
             self.requests.insert(*peer, Request { expires_at_ms, refs: refs.clone() });
         }
-        batches
-            .into_iter()
-            .map(|(peer, refs)| (peer, Message::FetchVertices { refs, above_round: Round::MAX }))
-            .collect()
+        let message = |(refs, above_round)| Message::FetchVertices { refs, above_round };
+        batches.into_iter().map(|(peer, batch)| (peer, message(batch))).collect()
     }
 
     /// When to poll again; `None` if nothing is wanted.

@@ -71,6 +71,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic)]
 
+mod amnesia;
 pub mod archive;
 mod attestations;
 mod catch_up;

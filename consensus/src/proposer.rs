@@ -58,7 +58,7 @@ impl Proposer {
         self.author
     }
 
-    /// An own vertex was accepted, perhaps of an earlier life: the highest one is the next one's parent.
+    /// An own vertex of an earlier life was accepted: the highest own vertex is the next one's parent.
     pub fn adopt(&mut self, vertex: &VerifiedVertex) {
         assert!(vertex.author() == self.author, "another's vertex was adopted");
         note_references(&mut self.referenced, vertex);

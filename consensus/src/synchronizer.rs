@@ -99,13 +99,13 @@ impl Synchronizer {
             let children = BTreeSet::from([reference]);
             self.missing.insert(*parent, Missing { children, fetched_for: None });
             if !self.suspended.contains_key(parent) {
-                self.start_fetching(*parent, reference.author, fetcher, source, due_ms);
+                self.start_fetching(*parent, reference.author, dag, fetcher, source, due_ms);
             }
         }
         self.usage[usize::from(reference.author)].bytes += vertex.encoded_len();
         let known = self.suspended.insert(reference, Suspended { vertex, missing: parents.len() });
         assert!(known.is_none(), "{reference:?} was suspended twice");
-        self.enforce_bounds(reference.author, fetcher, source, due_ms)
+        self.enforce_bounds(reference.author, dag, fetcher, source, due_ms)
     }
 
     /// A vertex was accepted: returns the children that lack no parent any more, to be accepted in turn.
@@ -168,6 +168,7 @@ impl Synchronizer {
     fn enforce_bounds(
         &mut self,
         author: Author,
+        dag: &Dag,
         fetcher: &mut Fetcher,
         source: Author,
         due_ms: u64,
@@ -183,15 +184,15 @@ impl Synchronizer {
             dropped.push(self.remove(&highest, fetcher));
             // What waits for the dropped vertex needs it fetched again some time.
             if let Some(child) = self.missing.get(&highest).and_then(|missing| missing.children.first()).copied() {
-                self.start_fetching(highest, child.author, fetcher, source, due_ms + DROPPED_RETRY_MS);
+                self.start_fetching(highest, child.author, dag, fetcher, source, due_ms + DROPPED_RETRY_MS);
             }
         }
     }
 
-    fn start_fetching(&mut self, parent: VertexRef, child: Author, fetcher: &mut Fetcher, source: Author, due_ms: u64) {
+    fn start_fetching(&mut self, parent: VertexRef, child: Author, dag: &Dag, fetcher: &mut Fetcher, source: Author, due_ms: u64) {
         self.missing.get_mut(&parent).expect("what is fetched is missing").fetched_for = Some(child);
         self.usage[usize::from(child)].fetching += 1;
-        fetcher.want(parent, source, due_ms);
+        fetcher.want(parent, source, dag.ancestry_floor(&parent), due_ms);
     }
 
     fn stop_fetching(&mut self, parent: &VertexRef, fetcher: &mut Fetcher) {

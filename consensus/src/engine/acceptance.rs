@@ -138,14 +138,22 @@ impl Engine {
         self.note_equivocation(&vertex, outputs);
         self.dag.insert(vertex.clone());
         self.attestations.on_accepted(&vertex);
-        if let Some(proposer) = self.proposer.as_mut().filter(|proposer| proposer.author() == vertex.author()) {
-            proposer.adopt(&vertex);
-        }
+        self.adopt(&vertex);
         let complete = self.synchronizer.on_accepted(&vertex.reference(), &mut self.fetcher);
         self.ready.extend(complete.into_iter().map(|child| (child.reference(), child)));
         outputs.push(Output::Accepted(vertex.clone()));
         self.unstored.push(vertex);
         self.is_dag_changed = true;
+    }
+
+    /// Goes on after an own vertex of an earlier life.
+    fn adopt(&mut self, vertex: &VerifiedVertex) {
+        if let (Some(proposer), Some(amnesia)) = (&mut self.proposer, &self.amnesia)
+            && amnesia.own() == vertex.author()
+            && vertex.round() <= amnesia.past_round()
+        {
+            proposer.adopt(vertex);
+        }
     }
 
     /// Takes a stored vertex back. One whose parents were lost waits for them like any other.

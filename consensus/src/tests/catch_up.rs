@@ -51,7 +51,7 @@ impl Parts {
     }
 
     fn answer(&mut self, from: Author, commits: &[Commit], votes: &[SignedHeader], now_ms: u64) {
-        self.catch_up.on_answer(from, commits.to_vec(), votes, &self.last, now_ms);
+        self.catch_up.on_answer(from, commits.to_vec(), votes, 1, &self.last, now_ms);
     }
 
     /// A chain of commits of one vertex each.
@@ -88,7 +88,7 @@ impl Parts {
     fn fall_behind(&mut self, commit: &Commit) {
         for author in [0, 1] {
             let vertex = self.vertex_voting_for(commit, author);
-            self.catch_up.record_vote(&vertex);
+            self.catch_up.record_vote(author, vertex.header().commit_vote);
         }
     }
 
@@ -103,9 +103,9 @@ impl Parts {
 fn it_starts_when_f_plus_1_are_more_than_100_ahead_or_commits_stall() {
     let mut parts = Parts::new();
     let chain = parts.chain(102, "a");
-    parts.catch_up.record_vote(&parts.vertex_voting_for(&chain[101], 0));
+    parts.catch_up.record_vote(0, parts.vertex_voting_for(&chain[101], 0).header().commit_vote);
     assert_eq!(parts.poll(10_000), None, "one may lie");
-    parts.catch_up.record_vote(&parts.vertex_voting_for(&chain[99], 1));
+    parts.catch_up.record_vote(1, parts.vertex_voting_for(&chain[99], 1).header().commit_vote);
     assert_eq!((parts.catch_up.voted_commit(), parts.poll(1_999)), (100, None));
     assert_eq!(parts.poll(2_000), Some((0, 1)), "no commit for two seconds");
     let mut parts = Parts::new();

@@ -143,7 +143,7 @@ fn refs_of(message: &Message) -> &[VertexRef] {
 fn a_fetch_goes_to_the_source_first_and_then_to_the_others() {
     let mut fetcher = Fetcher::new(300);
     let peers = BTreeSet::from([0, 2, 3]);
-    fetcher.want(bogus(5, 1, 0), 2, 50);
+    fetcher.want(bogus(5, 1, 0), 2, 0, 50);
     assert!(fetcher.poll(&peers, 49).is_empty());
     assert_eq!(fetcher.next_poll_ms(&peers), Some(50));
     let asked: Vec<u16> = [50, 350, 650, 950].map(|now_ms| fetcher.poll(&peers, now_ms)[0].0).to_vec();
@@ -157,7 +157,7 @@ fn there_is_one_bounded_request_in_flight_to_a_peer() {
     let mut fetcher = Fetcher::new(300);
     let peers = BTreeSet::from([0, 2, 3]);
     for salt in 0..200 {
-        fetcher.want(bogus(5, 1, salt), 2, 0);
+        fetcher.want(bogus(5, 1, salt), 2, 0, 0);
     }
     let requests = fetcher.poll(&peers, 0);
     assert_eq!(requests.len(), 3);
@@ -174,7 +174,7 @@ fn there_is_one_bounded_request_in_flight_to_a_peer() {
 fn what_nobody_has_is_asked_for_less_and_less() {
     let mut fetcher = Fetcher::new(300);
     let peers = BTreeSet::from([0, 2, 3]);
-    fetcher.want(bogus(5, 1, 0), 2, 0);
+    fetcher.want(bogus(5, 1, 0), 2, 0, 0);
     let asked = (0..60_000).filter(|now_ms| !fetcher.poll(&peers, *now_ms).is_empty()).count();
     assert!((15..30).contains(&asked), "{asked} times in a minute");
 }
@@ -182,7 +182,7 @@ fn what_nobody_has_is_asked_for_less_and_less() {
 #[test]
 fn with_nobody_connected_nothing_is_asked() {
     let mut fetcher = Fetcher::new(300);
-    fetcher.want(bogus(5, 1, 0), 2, 0);
+    fetcher.want(bogus(5, 1, 0), 2, 0, 0);
     assert!(fetcher.poll(&BTreeSet::new(), 1_000).is_empty());
     assert_eq!(fetcher.next_poll_ms(&BTreeSet::new()), None);
     assert_eq!(fetcher.poll(&BTreeSet::from([3]), 1_001).len(), 1);

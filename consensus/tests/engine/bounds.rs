@@ -4,13 +4,14 @@ use crate::network::{Network, committee, secret_key};
 use crate::progress::run_under_load;
 use bytes::Bytes;
 use farthing_consensus::committee::Committee;
-use farthing_consensus::engine::{Engine, Input, Now, Output, Recovered, Settings};
+use farthing_consensus::engine::{Engine, Input, Now, Output, Recovered, Settings, Signing};
 use farthing_consensus::message::Message;
 use farthing_consensus::vertex::{Author, Round, VerifiedVertex, VertexHeader, VertexRef};
 use farthing_core::hash::Digest;
 use std::sync::Arc;
 
-/// An observer's engine, fed by hand.
+/// The engine of validator 4 of five, which has lost its signing state so that it never proposes; fed by hand by the others, who are
+/// a quorum.
 struct Fed {
     committee: Arc<Committee>,
     engine: Engine,
@@ -19,10 +20,11 @@ struct Fed {
 
 impl Fed {
     fn new() -> Fed {
-        let committee = Arc::new(committee(4));
+        let committee = Arc::new(committee(5));
         let now = Now { monotonic_ms: 0, wall_ms: 0 };
-        let recovered = Recovered::fresh();
-        let engine = Engine::start(committee.clone(), None, Settings::default(), recovered, now, &mut Vec::new());
+        let recovered = Recovered { signing: Signing::Lost, ..Recovered::fresh() };
+        let own = Some((4, secret_key(4)));
+        let engine = Engine::start(committee.clone(), own, Settings::default(), recovered, now, &mut Vec::new());
         Fed { committee, engine, now_ms: 0 }
     }
 
@@ -58,7 +60,7 @@ impl Fed {
     }
 
     fn genesis(&self) -> Vec<VertexRef> {
-        self.committee.authors().map(|author| self.committee.genesis_ref(author)).collect()
+        (0..4).map(|author| self.committee.genesis_ref(author)).collect()
     }
 }
 
@@ -139,7 +141,7 @@ fn of_an_equivocator_the_first_is_kept_and_another_only_if_referenced() {
     fed.now_ms = 50;
     let fetch = Output::Send {
         to: 0,
-        message: Message::FetchVertices { refs: vec![other.reference()], above_round: u64::MAX },
+        message: Message::FetchVertices { refs: vec![other.reference()], above_round: 0 },
     };
     assert!(fed.step(Input::Timer).iter().any(|output| format!("{output:?}") == format!("{fetch:?}")));
     let outputs = fed.step(Input::Fetched { from: 0, vertices: vec![other] });
@@ -175,7 +177,7 @@ fn what_is_collected_is_not_taken_any_more() {
     run_under_load(&mut network, 50, 8_000);
     let status = network.status(0);
     assert!(status.gc_round > 5);
-    let mut fed = Fed::new();
+    let mut fed = Fed { committee: network.committee.clone(), ..Fed::new() };
     fed.engine = {
         let recovered = network.nodes[0].disk.recovered(&network.committee);
         let now = Now { monotonic_ms: 0, wall_ms: 0 };

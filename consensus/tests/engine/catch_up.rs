@@ -85,6 +85,7 @@ fn a_new_observer_starts_from_nothing() {
     run_under_load(&mut network, 50, 12_000);
     let (status, newest) = (network.status(4), network.agreed.len() as u64);
     assert!(status.last_commit + 10 > newest, "at {newest}: {status:?}");
+    network.run_for(1_000);
     assert_eq!(network.nodes[4].disk.block.0, network.nodes[0].disk.block.0);
 }
 
