@@ -309,7 +309,8 @@ impl CatchUp {
             return None;
         }
         let kept = self.oldest_kept.iter().zip(0..);
-        let peers: Vec<Author> = kept.filter(|(oldest, _)| **oldest > last.index + 1).map(|(_, author)| author).collect();
+        let peers: Vec<Author> =
+            kept.filter(|(oldest, _)| **oldest > last.index + 1).map(|(_, author)| author).collect();
         if peers.len() < self.committee.validity_threshold() {
             return None;
         }
@@ -415,7 +416,14 @@ impl CatchUp {
     }
 
     /// Asks for the vertices of the first commit that are not at hand, and of those after it within the window.
-    fn want_vertices(&mut self, last: &LastCommit, dag: &Dag, suspended: &Synchronizer, fetcher: &mut Fetcher, now_ms: u64) {
+    fn want_vertices(
+        &mut self,
+        last: &LastCommit,
+        dag: &Dag,
+        suspended: &Synchronizer,
+        fetcher: &mut Fetcher,
+        now_ms: u64,
+    ) {
         let Some(source) = self.asked else { return };
         for position in 0..self.queue.len() {
             let (commit, _) = &self.queue[position];

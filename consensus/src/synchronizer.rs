@@ -189,7 +189,15 @@ impl Synchronizer {
         }
     }
 
-    fn start_fetching(&mut self, parent: VertexRef, child: Author, dag: &Dag, fetcher: &mut Fetcher, source: Author, due_ms: u64) {
+    fn start_fetching(
+        &mut self,
+        parent: VertexRef,
+        child: Author,
+        dag: &Dag,
+        fetcher: &mut Fetcher,
+        source: Author,
+        due_ms: u64,
+    ) {
         self.missing.get_mut(&parent).expect("what is fetched is missing").fetched_for = Some(child);
         self.usage[usize::from(child)].fetching += 1;
         fetcher.want(parent, source, dag.ancestry_floor(&parent), due_ms);

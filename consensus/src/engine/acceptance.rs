@@ -8,7 +8,13 @@ use crate::vertex::{Author, SignedHeader, VerifiedVertex, VertexRef};
 
 impl Engine {
     /// Acceptance (§3) of a valid vertex. What was not pushed is taken only if something references it.
-    pub(super) fn receive(&mut self, vertex: VerifiedVertex, source: Author, is_pushed: bool, outputs: &mut Vec<Output>) {
+    pub(super) fn receive(
+        &mut self,
+        vertex: VerifiedVertex,
+        source: Author,
+        is_pushed: bool,
+        outputs: &mut Vec<Output>,
+    ) {
         self.catch_up.record_vote(vertex.author(), vertex.header().commit_vote);
         let reference = vertex.reference();
         let is_known = self.dag.contains(&reference) || self.synchronizer.get(&reference).is_some();

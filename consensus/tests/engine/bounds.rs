@@ -139,10 +139,8 @@ fn of_an_equivocator_the_first_is_kept_and_another_only_if_referenced() {
     let second = fed.vertex(0, 2, own_first(&references(&first), 0), 0);
     assert_eq!(accepted(&fed.push(&second)), 0);
     fed.now_ms = 50;
-    let fetch = Output::Send {
-        to: 0,
-        message: Message::FetchVertices { refs: vec![other.reference()], above_round: 0 },
-    };
+    let fetch =
+        Output::Send { to: 0, message: Message::FetchVertices { refs: vec![other.reference()], above_round: 0 } };
     assert!(fed.step(Input::Timer).iter().any(|output| format!("{output:?}") == format!("{fetch:?}")));
     let outputs = fed.step(Input::Fetched { from: 0, vertices: vec![other] });
     assert_eq!(accepted(&outputs), 2);

@@ -1,5 +1,6 @@
 //! Engines against one another, in virtual time.
 
+mod amnesia;
 mod bounds;
 mod catch_up;
 mod faults;

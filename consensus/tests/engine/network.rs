@@ -32,13 +32,15 @@ pub fn committee(size: usize) -> Committee {
 }
 
 /// What a node has on disk, as far as it is synced.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Disk {
     pub vertices: BTreeMap<VertexRef, VerifiedVertex>,
     pub commits: BTreeMap<u64, Commit>,
-    pub last_signed: Option<VertexRef>,
+    pub signing: Signing,
     pub executed: u64,
     pub block: (u64, Digest),
+    /// How many payloads were executed.
+    pub payloads: usize,
 }
 
 pub struct Node {
@@ -94,6 +96,10 @@ pub struct Network {
     /// The digest of each commit, once any node made it: all others must agree.
     pub agreed: BTreeMap<u64, Digest>,
     pub delay_ms: (u64, u64),
+    /// Whether nodes tell their own latest vertex when asked. It is the rule of §10; tests take it out.
+    pub is_own_latest_told: bool,
+    /// Nothing that the first of a pair pushes or answers reaches the second.
+    muted: BTreeSet<(usize, usize)>,
     /// How many inputs were given to all nodes.
     pub steps: u64,
     edges: BTreeSet<(usize, usize)>,
@@ -118,6 +124,8 @@ impl Network {
             now_ms: 1_000,
             agreed: BTreeMap::new(),
             delay_ms: (5, 40),
+            is_own_latest_told: true,
+            muted: BTreeSet::new(),
             steps: 0,
             edges: BTreeSet::new(),
             events: BTreeMap::new(),
@@ -157,7 +165,7 @@ impl Network {
         node.engine =
             Some(Engine::start(self.committee.clone(), own, node.settings.clone(), recovered, now, &mut outputs));
         node.redeliver(self.committee.chain());
-        self.nodes[index].broadcast_last = self.nodes[index].disk.last_signed;
+        self.nodes[index].broadcast_last = self.nodes[index].disk.last_signed();
         self.handle(index, outputs);
         self.schedule_execution(index);
         let (height, hash) = self.nodes[index].disk.block;
@@ -198,6 +206,27 @@ impl Network {
             self.tell_connection(a, b, Input::Disconnected);
             self.tell_connection(b, a, Input::Disconnected);
         }
+    }
+
+    /// The disk of a node that is off is lost, the key kept.
+    pub fn lose_disk(&mut self, index: usize) {
+        self.restore_disk(index, Disk { signing: Signing::Lost, ..Disk::default() });
+    }
+
+    /// Replaces the disk of a node that is off by an older copy.
+    pub fn restore_disk(&mut self, index: usize, disk: Disk) {
+        let node = &mut self.nodes[index];
+        assert!(node.engine.is_none(), "node {index} runs");
+        node.committed_payloads.truncate(disk.payloads);
+        node.disk = disk;
+    }
+
+    /// Whether everything that `from` sends to `to` is lost.
+    pub fn mute(&mut self, from: usize, to: usize, is_muted: bool) {
+        match is_muted {
+            true => self.muted.insert((from, to)),
+            false => self.muted.remove(&(from, to)),
+        };
     }
 
     /// Whether a node answers requests and pushes vertices.
@@ -301,6 +330,7 @@ impl Network {
             }
             Packet::Message(Message::FetchLatest) => {
                 let own = node.broadcast_last.as_ref().and_then(|reference| node.header(reference));
+                let own = own.filter(|_| self.is_own_latest_told);
                 let yours = node.highest_of(author);
                 self.send(index, from, Packet::Message(Message::Latest { own, yours }));
             }
@@ -389,7 +419,7 @@ impl Network {
     fn broadcast(&mut self, index: usize, vertex: VerifiedVertex) {
         let reference = vertex.reference();
         let author = reference.author;
-        assert!(self.nodes[index].disk.last_signed == Some(reference), "sent before it was stored");
+        assert!(self.nodes[index].disk.last_signed() == Some(reference), "sent before it was stored");
         if self.nodes.iter().filter(|node| node.author == Some(author)).count() == 1 {
             let signed = *self.signed.entry((author, reference.round)).or_insert(reference);
             assert_eq!(signed, reference, "author {author} signed two vertices of round {}", reference.round);
@@ -439,6 +469,7 @@ impl Network {
         let count = node.committed_payloads.len();
         node.committed_payloads.extend(payloads);
         node.disk.executed = committed.commit.index;
+        node.disk.payloads = node.committed_payloads.len();
         let block = (node.committed_payloads.len() > count).then(|| {
             let (height, previous) = node.disk.block;
             let hash = Digest::of("test-block/v1", &[previous.as_bytes(), committed.digest.as_bytes()]);
@@ -471,6 +502,9 @@ impl Network {
     }
 
     fn send(&mut self, from: usize, to: usize, packet: Packet) {
+        if self.muted.contains(&(from, to)) {
+            return;
+        }
         let (low, high) = self.delay_ms;
         let extra = self.nodes[from].delay_extra_ms + self.nodes[to].delay_extra_ms;
         let at_ms = self.now_ms + low + extra + self.random(high - low + 1);
@@ -535,7 +569,28 @@ impl Node {
     }
 }
 
+impl Default for Disk {
+    /// Of a new validator: it has signed nothing.
+    fn default() -> Disk {
+        Disk {
+            vertices: BTreeMap::new(),
+            commits: BTreeMap::new(),
+            signing: Signing::Intact(None),
+            executed: 0,
+            block: (0, Digest::default()),
+            payloads: 0,
+        }
+    }
+}
+
 impl Disk {
+    pub fn last_signed(&self) -> Option<VertexRef> {
+        match self.signing {
+            Signing::Intact(last_signed) => last_signed,
+            Signing::Lost => None,
+        }
+    }
+
     fn write(&mut self, persist: Output) {
         let Output::Persist { vertices, commits, last_signed } = persist else { unreachable!("only this is written") };
         self.vertices.extend(vertices.into_iter().map(|vertex| (vertex.reference(), vertex)));
@@ -546,14 +601,16 @@ impl Disk {
             );
             self.commits.insert(commit.index, commit);
         }
-        self.last_signed = last_signed.or(self.last_signed);
+        if last_signed.is_some() {
+            self.signing = Signing::Intact(last_signed);
+        }
     }
 
     pub fn recovered(&self, committee: &Committee) -> Recovered {
         let newest = self.commits.last_key_value().map_or(0, |(_, commit)| commit.leader.round);
         let gc_round = committee.gc_round(newest);
         Recovered {
-            signing: Signing::Intact(self.last_signed),
+            signing: self.signing,
             equivocators: Vec::new(),
             commits: self.commits.values().cloned().collect(),
             vertices: self.vertices.values().filter(|vertex| vertex.round() > gc_round).cloned().collect(),

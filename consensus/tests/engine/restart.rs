@@ -60,7 +60,7 @@ fn a_restarted_validator_sends_its_last_vertex_again() {
     network.start_all();
     network.run_for(2_000);
     network.crash(2);
-    let last = network.nodes[2].disk.last_signed;
+    let last = network.nodes[2].disk.last_signed();
     let sent = network.nodes[2].broadcasts.len();
     network.start(2);
     assert_eq!(Some(network.nodes[2].broadcasts[sent].1.reference()), last);

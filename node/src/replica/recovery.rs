@@ -38,12 +38,6 @@ pub enum RecoveryError {
     /// The stored state is not what its root says.
     #[error(transparent)]
     State(#[from] RestoreError),
-    /// A validator without its signing state could sign a slot twice.
-    #[error(
-        "the data directory has a validator key but no signing state: it is not the one that this validator used last. \
-         Put the right one back; a validator that lost its data must not sign with the same key again"
-    )]
-    NoSigningState,
     /// Something that must be there is not.
     #[error("the database is damaged: {0} is missing")]
     Missing(String),
@@ -114,18 +108,18 @@ impl Replica {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<Replica, RecoveryError> {
-        let signing_state = storage.signing_state()?;
-        let last_signed = match (&own, signing_state) {
-            (Some(_), None) => return Err(RecoveryError::NoSigningState),
-            (Some(_), Some(last_signed)) => last_signed,
-            (None, _) => None,
+        let (signing, last_signed) = match (&own, storage.signing_state()?) {
+            // The engine learns from the others what may have been signed before it signs again.
+            (Some(_), None) => (Signing::Lost, None),
+            (Some(_), Some(last_signed)) => (Signing::Intact(last_signed), last_signed),
+            (None, _) => (Signing::Intact(None), None),
         };
         let mut ledger = stored_ledger(genesis, &*storage)?;
         if let Some(interval_ms) = settings.flush_interval_ms {
             ledger.set_flush_interval_ms(interval_ms);
         }
         replay(&mut ledger, &committee, &*storage)?;
-        let recovered = recovered(&committee, &*storage, last_signed)?;
+        let recovered = recovered(&committee, &*storage, signing)?;
         let certifier = certifier(genesis, &*storage, &ledger, &recovered.vertices)?;
         let certified_height = certifier.certified_height();
         let own_vertices =
@@ -278,11 +272,7 @@ fn check_payload(payload: &[u8], committee: &Committee) -> Verdict {
 }
 
 /// What the engine gets back: as many of the newest commits as it asks for, and the vertices above the gc round.
-fn recovered(
-    committee: &Committee,
-    storage: &dyn Storage,
-    last_signed: Option<VertexRef>,
-) -> Result<Recovered, RecoveryError> {
+fn recovered(committee: &Committee, storage: &dyn Storage, signing: Signing) -> Result<Recovered, RecoveryError> {
     let newest = storage.newest_commit()?;
     let first = (newest + 1).saturating_sub(RECOVERY_COMMITS as u64).max(1);
     let commits = (first..=newest).map(|index| stored_commit(storage, index)).collect::<Result<Vec<_>, _>>()?;
@@ -293,7 +283,7 @@ fn recovered(
     }
     let mut equivocators: Vec<Author> = storage.evidence()?.into_iter().map(|(_, author, _)| author).collect();
     equivocators.dedup();
-    Ok(Recovered { signing: Signing::Intact(last_signed), commits, vertices, equivocators })
+    Ok(Recovered { signing, commits, vertices, equivocators })
 }
 
 fn certifier(

@@ -38,6 +38,8 @@ pub struct ReplicaStatus {
     pub followers: usize,
     /// Whether commits are fetched from peers because this node is behind.
     pub catching_up: bool,
+    /// Whether this validator does not know what it has signed, and signs nothing before others have told it.
+    pub amnesia: bool,
     /// Whether there is nothing to do, and rounds go on slowly.
     pub idle: bool,
     /// Whether this node is of use to clients: connected to enough validators, and not behind.
@@ -106,6 +108,7 @@ impl Replica {
             connected: self.connected.iter().copied().collect(),
             followers: self.followers.len(),
             catching_up: engine.catching_up,
+            amnesia: engine.amnesia,
             idle: engine.idle,
             ready: self.is_ready(),
             is_validator: self.own.is_some(),
@@ -132,6 +135,7 @@ impl Replica {
             Some(_) => self.committee.quorum() - 1,
             None => 1,
         };
-        self.connected.len() >= needed.min(self.committee.size()) && !self.engine.status().catching_up
+        let engine = self.engine.status();
+        self.connected.len() >= needed.min(self.committee.size()) && !engine.catching_up && !engine.amnesia
     }
 }
