@@ -138,9 +138,9 @@ pub enum Input {
         /// The sender.
         from: Author,
         /// Its own latest vertex; `None` is genesis.
-        own: Option<SignedHeader>,
+        own: Option<Box<SignedHeader>>,
         /// The highest vertex of ours that it holds.
-        yours: Option<SignedHeader>,
+        yours: Option<Box<SignedHeader>>,
     },
     /// Whether the mempool has anything to propose; sent when that changes. It starts as `false`.
     PayloadWaiting(bool),

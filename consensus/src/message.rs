@@ -68,9 +68,9 @@ pub enum Message {
     /// Answers [`Message::FetchLatest`].
     Latest {
         /// The sender's own latest vertex, as far as it is durable; `None` is genesis.
-        own: Option<SignedHeader>,
+        own: Option<Box<SignedHeader>>,
         /// The vertex of the highest round that the sender holds of the receiver's; `None` if it holds none.
-        yours: Option<SignedHeader>,
+        yours: Option<Box<SignedHeader>>,
     },
 }
 

@@ -79,7 +79,12 @@ impl Engine {
     }
 
     /// An answer to the question for the latest vertices (§10). What does not hold is as good as no answer.
-    pub(super) fn on_latest(&mut self, from: Author, theirs: Option<SignedHeader>, ours: Option<SignedHeader>) {
+    pub(super) fn on_latest(
+        &mut self,
+        from: Author,
+        theirs: Option<Box<SignedHeader>>,
+        ours: Option<Box<SignedHeader>>,
+    ) {
         let Some(own) = self.own_author() else { return };
         let is_valid = |signed: &SignedHeader, author: Author| {
             signed.header.author == author

@@ -51,7 +51,7 @@ fn sample_messages() -> Vec<Message> {
         Message::FetchCommits { from_index: 3 },
         Message::Commits { commits: vec![commit], votes: vec![vertex.signed_header().clone()], oldest_index: 2 },
         Message::FetchLatest,
-        Message::Latest { own: Some(vertex.signed_header().clone()), yours: None },
+        Message::Latest { own: Some(Box::new(vertex.signed_header().clone())), yours: None },
     ]
 }
 

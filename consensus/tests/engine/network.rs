@@ -330,8 +330,8 @@ impl Network {
             }
             Packet::Message(Message::FetchLatest) => {
                 let own = node.broadcast_last.as_ref().and_then(|reference| node.header(reference));
-                let own = own.filter(|_| self.is_own_latest_told);
-                let yours = node.highest_of(author);
+                let own = own.filter(|_| self.is_own_latest_told).map(Box::new);
+                let yours = node.highest_of(author).map(Box::new);
                 self.send(index, from, Packet::Message(Message::Latest { own, yours }));
             }
             Packet::Message(Message::Latest { own, yours }) => {

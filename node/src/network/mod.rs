@@ -172,9 +172,9 @@ pub enum Inbound {
     /// The answer to one of our [`Message::FetchLatest`]. Not checked.
     Latest {
         /// The peer's own latest vertex.
-        own: Option<SignedHeader>,
+        own: Option<Box<SignedHeader>>,
         /// The highest of ours that it holds.
-        yours: Option<SignedHeader>,
+        yours: Option<Box<SignedHeader>>,
     },
     /// A request for a part of a snapshot, which must be answered exactly once, or the answer to one of ours, unchecked.
     Snapshot(SnapshotMessage),

@@ -147,11 +147,11 @@ impl Replica {
             }
             (_, Inbound::FetchLatest) => {
                 let own = match &self.last_broadcast {
-                    Some(reference) => self.storage.vertex_header(reference)?,
+                    Some(reference) => self.storage.vertex_header(reference)?.map(Box::new),
                     None => None,
                 };
                 let yours = match from {
-                    Peer::Validator(author) => self.engine.latest_of(author).cloned(),
+                    Peer::Validator(author) => self.engine.latest_of(author).cloned().map(Box::new),
                     Peer::Follower(_) => None,
                 };
                 effects.push(Effect::Send { to: from, message: Outbound::Message(Message::Latest { own, yours }) });

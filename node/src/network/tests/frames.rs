@@ -37,7 +37,7 @@ fn messages(world: &World) -> Vec<(Kind, Message)> {
             Message::Commits { commits: vec![commit], votes: vec![vertex.signed_header().clone()], oldest_index: 1 },
         ),
         (Kind::FetchLatest, Message::FetchLatest),
-        (Kind::Latest, Message::Latest { own: None, yours: Some(vertex.signed_header().clone()) }),
+        (Kind::Latest, Message::Latest { own: None, yours: Some(Box::new(vertex.signed_header().clone())) }),
     ]
 }
 
