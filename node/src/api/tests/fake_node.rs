@@ -390,6 +390,7 @@ impl NodeView for FakeNode {
             connected: vec![0, 1],
             followers: 1,
             catching_up: matches!(state.mode, Mode::Refuses(RefuseReason::NotReady)),
+            amnesia: false,
             idle: true,
             ready: !matches!(state.mode, Mode::Refuses(RefuseReason::NotReady)),
             is_validator: true,
