@@ -2,7 +2,7 @@
 
 mod acceptance;
 
-pub use crate::interface::{Input, Now, Output, RECOVERY_COMMITS, Recovered, Settings, Signing, Status};
+pub use crate::interface::{Input, Now, Output, RECOVERY_COMMITS, Recovered, Rule, Settings, Signing, Status};
 
 use crate::amnesia::Amnesia;
 use crate::attestations::Attestations;
@@ -87,7 +87,11 @@ impl Engine {
         let linearizer = Linearizer::new(committee.clone(), newest);
         let last = *linearizer.last();
         let mut dag = Dag::new(committee.clone(), last.leader_round);
-        for reference in commits.iter().flat_map(|commit| &commit.vertices) {
+        let flagged = match settings.rule_taken_out {
+            Some(Rule::FlagsOfEarlierCommits) => commits.len().saturating_sub(1)..,
+            _ => 0..,
+        };
+        for reference in commits[flagged].iter().flat_map(|commit| &commit.vertices) {
             dag.flag_committed(*reference);
         }
         for author in equivocators {

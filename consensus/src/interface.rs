@@ -44,6 +44,21 @@ pub struct Settings {
     /// Stop the process at the sight of a second own vertex for a slot (§3). Only fault tests in which two engines share one
     /// key on purpose turn this off.
     pub stop_at_own_equivocation: bool,
+    /// A rule that fault tests take out, to show that it is needed. `None` anywhere else.
+    pub rule_taken_out: Option<Rule>,
+}
+
+/// Rules whose absence keeps the chain from going on, or splits it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rule {
+    /// §4: rounds that the clock passed unproposed are proposed at once.
+    SkippedRounds,
+    /// §4: nobody is absent far past the last commit.
+    AbsentNearCommitsOnly,
+    /// §11: after a start from a snapshot the vertices of earlier commits are flagged.
+    FlagsOfEarlierCommits,
+    /// §12: the first vertex of another for the next round ends idling.
+    Waking,
 }
 
 impl Default for Settings {
@@ -59,6 +74,7 @@ impl Default for Settings {
             latest_wait_ms: 1_000,
             follow_poll_ms: 200,
             stop_at_own_equivocation: true,
+            rule_taken_out: None,
         }
     }
 }

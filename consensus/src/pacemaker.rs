@@ -2,7 +2,7 @@
 
 use crate::committee::Committee;
 use crate::dag::Dag;
-use crate::interface::Settings;
+use crate::interface::{Rule, Settings};
 use crate::vertex::{Author, Round};
 use std::sync::Arc;
 
@@ -155,7 +155,7 @@ impl Pacemaker {
         }
         let since_proposal = |delay_ms: u64| self.proposed_at_ms.map_or(0, |at_ms| at_ms + delay_ms);
         let is_complete = self.may_follow_leader(dag, conditions) || self.is_round_full(dag, conditions);
-        let is_idle = conditions.idle && dag.authors_at(round) == 0;
+        let is_idle = conditions.idle && (dag.authors_at(round) == 0 || self.lacks(Rule::Waking));
         let mut at_ms = since_proposal(self.round_delay_ms(conditions));
         if !is_complete {
             at_ms = at_ms.max(self.entered_at_ms + self.timeout_ms);
@@ -180,7 +180,7 @@ impl Pacemaker {
         let round = self.last_proposed + 1;
         let is_recent = round < self.round && self.round - 1 - self.last_proposed <= SKIPPED_ROUNDS_MAX;
         let is_possible = is_recent && dag.authors_at(round - 1) >= self.committee.quorum();
-        (is_possible && !conditions.catching_up).then_some(round)
+        (is_possible && !conditions.catching_up && !self.lacks(Rule::SkippedRounds)).then_some(round)
     }
 
     /// Condition 1: the last leader is here or absent, and the vote gate holds: the leader before it is certain to be certified or
@@ -213,9 +213,14 @@ impl Pacemaker {
     }
 
     fn is_absent(&self, author: Author, dag: &Dag, conditions: &Conditions) -> bool {
+        let is_near_commit = self.round <= conditions.last_leader_round + ABSENT_NEAR_COMMIT_ROUNDS;
         let is_silent = dag.highest_of(author) + ABSENT_AFTER_ROUNDS < self.round
-            && self.round <= conditions.last_leader_round + ABSENT_NEAR_COMMIT_ROUNDS;
+            && (is_near_commit || self.lacks(Rule::AbsentNearCommitsOnly));
         is_silent || dag.is_equivocator(author)
+    }
+
+    fn lacks(&self, rule: Rule) -> bool {
+        self.settings.rule_taken_out == Some(rule)
     }
 
     fn round_delay_ms(&self, conditions: &Conditions) -> u64 {

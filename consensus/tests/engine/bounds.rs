@@ -1,89 +1,16 @@
 //! Bounds: what is dropped and asked for again (§3), and flow control (§12), at a single engine that is fed by hand or in a network.
 
-use crate::network::{Network, committee, secret_key};
+use crate::fed::{Fed, accepted, own_first, references, subscriptions};
+use crate::network::{Network, committee};
 use crate::progress::run_under_load;
 use bytes::Bytes;
-use farthing_consensus::committee::Committee;
-use farthing_consensus::engine::{Engine, Input, Now, Output, Recovered, Settings, Signing};
+use farthing_consensus::archive::{Archive, answer_fetch_vertices};
+use farthing_consensus::commit::Commit;
+use farthing_consensus::engine::{Engine, Input, Now, Output, Settings};
 use farthing_consensus::message::Message;
-use farthing_consensus::vertex::{Author, Round, VerifiedVertex, VertexHeader, VertexRef};
+use farthing_consensus::vertex::{Author, Round, SignedHeader, VerifiedVertex, VertexRef};
 use farthing_core::hash::Digest;
-use std::sync::Arc;
-
-/// The engine of validator 4 of five, which has lost its signing state so that it never proposes; fed by hand by the others, who are
-/// a quorum.
-struct Fed {
-    committee: Arc<Committee>,
-    engine: Engine,
-    now_ms: u64,
-}
-
-impl Fed {
-    fn new() -> Fed {
-        let committee = Arc::new(committee(5));
-        let now = Now { monotonic_ms: 0, wall_ms: 0 };
-        let recovered = Recovered { signing: Signing::Lost, ..Recovered::fresh() };
-        let own = Some((4, secret_key(4)));
-        let engine = Engine::start(committee.clone(), own, Settings::default(), recovered, now, &mut Vec::new());
-        Fed { committee, engine, now_ms: 0 }
-    }
-
-    fn step(&mut self, input: Input) -> Vec<Output> {
-        let mut outputs = Vec::new();
-        self.engine.step(Now { monotonic_ms: self.now_ms, wall_ms: 0 }, input, &mut outputs);
-        outputs
-    }
-
-    fn push(&mut self, vertex: &VerifiedVertex) -> Vec<Output> {
-        self.step(Input::Pushed { from: vertex.author(), vertex: vertex.clone() })
-    }
-
-    fn vertex(&self, author: Author, round: Round, parents: Vec<VertexRef>, timestamp_ms: u64) -> VerifiedVertex {
-        let header = VertexHeader {
-            epoch: 0,
-            round,
-            author,
-            timestamp_ms,
-            parents,
-            payload_digest: Digest::of_bytes(&[]),
-            commit_vote: None,
-            attestations: Vec::new(),
-        };
-        let vertex = VerifiedVertex::sign(header, Bytes::new(), self.committee.chain(), &secret_key(author));
-        self.committee.verify(vertex.vertex().clone()).expect("valid")
-    }
-
-    /// One vertex an author on top of `before`, the own parent first.
-    fn round(&self, round: Round, before: &[VertexRef]) -> Vec<VerifiedVertex> {
-        let authors = 0..before.len() as Author;
-        authors.map(|author| self.vertex(author, round, own_first(before, author), 0)).collect()
-    }
-
-    fn genesis(&self) -> Vec<VertexRef> {
-        (0..4).map(|author| self.committee.genesis_ref(author)).collect()
-    }
-}
-
-fn own_first(parents: &[VertexRef], author: Author) -> Vec<VertexRef> {
-    let (own, others): (Vec<_>, Vec<_>) = parents.iter().partition(|parent| parent.author == author);
-    [own, others].concat()
-}
-
-fn references(vertices: &[VerifiedVertex]) -> Vec<VertexRef> {
-    vertices.iter().map(VerifiedVertex::reference).collect()
-}
-
-fn subscriptions(outputs: &[Output]) -> Vec<(Author, Round)> {
-    let is_subscription = |output: &Output| match output {
-        Output::Send { to, message: Message::Subscribe { from_round } } => Some((*to, *from_round)),
-        _ => None,
-    };
-    outputs.iter().filter_map(is_subscription).collect()
-}
-
-fn accepted(outputs: &[Output]) -> usize {
-    outputs.iter().filter(|output| matches!(output, Output::Accepted(_))).count()
-}
+use std::collections::BTreeMap;
 
 /// A vertex far above all others, with parents that nobody knows.
 fn far_vertex(fed: &Fed, author: Author, round: Round) -> VerifiedVertex {
@@ -234,4 +161,99 @@ fn the_payload_budget_follows_what_the_network_carries() {
 #[should_panic(expected = "the very next input")]
 fn a_payload_that_nobody_asked_for_is_a_broken_contract() {
     Fed::new().step(Input::Payload(Bytes::new()));
+}
+
+/// Vertices that can be fetched.
+struct Store(BTreeMap<VertexRef, VerifiedVertex>);
+
+impl Archive for Store {
+    fn vertex(&self, reference: &VertexRef) -> Option<VerifiedVertex> {
+        self.0.get(reference).cloned()
+    }
+
+    fn header(&self, reference: &VertexRef) -> Option<SignedHeader> {
+        self.vertex(reference).map(|vertex| vertex.signed_header().clone())
+    }
+
+    fn commit(&self, _: u64) -> Option<Commit> {
+        None
+    }
+
+    fn commit_digest(&self, _: u64) -> Option<Digest> {
+        None
+    }
+
+    fn newest_commit(&self) -> u64 {
+        0
+    }
+
+    fn oldest_commit(&self) -> u64 {
+        1
+    }
+
+    fn recent_votes(&self) -> Vec<SignedHeader> {
+        Vec::new()
+    }
+}
+
+/// Author 3 sends its vertices to everybody, and keeps another chain of `length` vertices to itself until author 0 references its end.
+/// Returns how many fetches it takes until that is accepted.
+fn fetches_of_a_private_chain(length: Round, comes_with_ancestors: bool) -> usize {
+    let mut fed = Fed::new();
+    (0..4).for_each(|peer| drop(fed.step(Input::Connected(peer))));
+    let mut public = fed.genesis();
+    let mut private = fed.committee.genesis_ref(3);
+    let mut store = Store(BTreeMap::new());
+    for round in 1..=length {
+        let hidden = fed.vertex(3, round, [&[private][..], &public[..3]].concat(), 77);
+        private = hidden.reference();
+        store.0.insert(private, hidden);
+        let vertices = fed.round(round, &public);
+        vertices.iter().for_each(|vertex| drop(fed.push(vertex)));
+        public = references(&vertices);
+    }
+    let revealing = fed.vertex(0, length + 1, [&public[..3], &[private]].concat(), 0);
+    fed.push(&revealing);
+    fed.now_ms = 50;
+    let mut outputs = fed.step(Input::Timer);
+    for fetches in 0.. {
+        let request = outputs.iter().find_map(|output| match output {
+            Output::Send { to, message: Message::FetchVertices { refs, above_round } } => {
+                Some((*to, refs, *above_round))
+            }
+            _ => None,
+        });
+        let Some((to, refs, above_round)) = request else {
+            assert!(fed.engine.status().highest_accepted[0] == length + 1, "{:?}", fed.engine.status());
+            return fetches;
+        };
+        let above_round = if comes_with_ancestors { above_round } else { Round::MAX };
+        let Message::Vertices { vertices } = answer_fetch_vertices(&store, refs, above_round) else { unreachable!() };
+        assert!((1..=32).contains(&vertices.len()));
+        let vertices = vertices.into_iter().map(|vertex| fed.committee.verify(vertex).expect("valid")).collect();
+        outputs = fed.step(Input::Fetched { from: to, vertices });
+    }
+    unreachable!()
+}
+
+#[test]
+fn a_private_chain_comes_32_vertices_a_fetch() {
+    assert_eq!(fetches_of_a_private_chain(50, true), 2);
+    assert_eq!(fetches_of_a_private_chain(32, true), 1);
+    assert_eq!(fetches_of_a_private_chain(50, false), 50, "without ancestors it is one a fetch");
+}
+
+#[test]
+fn ancestors_of_what_was_asked_for_are_taken_only_if_something_references_them() {
+    let mut fed = Fed::new();
+    fed.step(Input::Connected(0));
+    let first = fed.round(1, &fed.genesis());
+    let second = fed.round(2, &references(&first));
+    fed.push(&second[0]);
+    assert_eq!(fed.engine.status().suspended, 1);
+    // Asked for are the four of round 1. One of round 2 comes with them, on which nothing waits.
+    let vertices = vec![first[1].clone(), second[1].clone(), first[2].clone()];
+    let outputs = fed.step(Input::Fetched { from: 0, vertices });
+    assert_eq!(accepted(&outputs), 2);
+    assert_eq!(fed.engine.status().highest_accepted, [0, 1, 1, 0, 0]);
 }

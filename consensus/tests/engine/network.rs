@@ -19,6 +19,9 @@ use std::sync::Arc;
 /// Where the wall clocks start.
 const WALL_START_MS: u64 = 1_700_000_000_000;
 
+/// How many rounds of own vertices a new subscriber gets.
+const BACKLOG_ROUNDS: u64 = 120;
+
 pub fn secret_key(author: Author) -> SecretKey {
     let mut seed = [7; 32];
     seed[..2].copy_from_slice(&author.to_le_bytes());
@@ -57,6 +60,9 @@ pub struct Node {
     pub broadcasts: Vec<(u64, VerifiedVertex)>,
     /// The last own vertex that is durable.
     broadcast_last: Option<VertexRef>,
+    /// How many of its newest commits it serves; all if none.
+    pub retained_commits: Option<u64>,
+    gc_depth: u64,
     pub evidence: Vec<(SignedHeader, SignedHeader)>,
     pub behind_retention: Vec<(u64, Vec<Author>)>,
     /// By height and hash, the authors whose accepted vertices attest the block.
@@ -89,6 +95,9 @@ enum Packet {
     Message(Message),
 }
 
+/// Milliseconds that a pushed vertex takes from one node to another.
+type PushDelay = fn(&Committee, usize, usize, &VerifiedVertex) -> u64;
+
 pub struct Network {
     pub committee: Arc<Committee>,
     pub nodes: Vec<Node>,
@@ -96,6 +105,8 @@ pub struct Network {
     /// The digest of each commit, once any node made it: all others must agree.
     pub agreed: BTreeMap<u64, Digest>,
     pub delay_ms: (u64, u64),
+    /// Overrides the delay of pushed vertices, from node to node.
+    pub push_delay_ms: Option<PushDelay>,
     /// Whether nodes tell their own latest vertex when asked. It is the rule of §10; tests take it out.
     pub is_own_latest_told: bool,
     /// Nothing that the first of a pair pushes or answers reaches the second.
@@ -119,11 +130,12 @@ impl Network {
     /// One node for each of `authors`: an author may stand there twice, and `None` is an observer.
     pub fn with_authors(committee: Committee, authors: &[Option<Author>], seed: u64) -> Network {
         Network {
+            nodes: authors.iter().map(|author| Node::new(*author, committee.gc_depth())).collect(),
             committee: Arc::new(committee),
-            nodes: authors.iter().map(|author| Node::new(*author)).collect(),
             now_ms: 1_000,
             agreed: BTreeMap::new(),
             delay_ms: (5, 40),
+            push_delay_ms: None,
             is_own_latest_told: true,
             muted: BTreeSet::new(),
             steps: 0,
@@ -229,6 +241,11 @@ impl Network {
         };
     }
 
+    /// Whether the node `index` pushes its vertices to `peer`.
+    pub fn has_subscriber(&self, index: usize, peer: usize) -> bool {
+        self.nodes[index].subscribers.contains(&peer)
+    }
+
     /// Whether a node answers requests and pushes vertices.
     pub fn set_serving(&mut self, index: usize, is_serving: bool) {
         self.nodes[index].is_serving = is_serving;
@@ -314,6 +331,8 @@ impl Network {
             Packet::Message(_) if !node.is_serving => {}
             Packet::Message(Message::Subscribe { from_round }) => {
                 node.subscribers.insert(from);
+                let newest = node.broadcasts.last().map_or(0, |(_, vertex)| vertex.round());
+                let from_round = from_round.max(newest.saturating_sub(BACKLOG_ROUNDS));
                 let own = node.disk.vertices.values().filter(|vertex| Some(vertex.author()) == node.author);
                 let stored: Vec<_> = own.filter(|vertex| vertex.round() >= from_round).cloned().collect();
                 for vertex in stored {
@@ -505,6 +524,10 @@ impl Network {
         if self.muted.contains(&(from, to)) {
             return;
         }
+        if let (Some(delay_ms), Packet::Push(vertex)) = (self.push_delay_ms, &packet) {
+            let at_ms = self.now_ms + delay_ms(&self.committee, from, to, vertex);
+            return self.schedule(to, at_ms, Event::Deliver { from, packet });
+        }
         let (low, high) = self.delay_ms;
         let extra = self.nodes[from].delay_extra_ms + self.nodes[to].delay_extra_ms;
         let at_ms = self.now_ms + low + extra + self.random(high - low + 1);
@@ -519,7 +542,7 @@ impl Network {
 }
 
 impl Node {
-    fn new(author: Option<Author>) -> Node {
+    fn new(author: Option<Author>, gc_depth: u64) -> Node {
         Node {
             author,
             engine: None,
@@ -535,6 +558,8 @@ impl Node {
             broadcast_last: None,
             evidence: Vec::new(),
             behind_retention: Vec::new(),
+            retained_commits: None,
+            gc_depth,
             attested: BTreeMap::new(),
             payload_requests: Vec::new(),
             commit_times: Vec::new(),
@@ -548,6 +573,14 @@ impl Node {
             execution_queue: VecDeque::new(),
             next_execution_ms: 0,
         }
+    }
+
+    /// The lowest round of which vertices are kept: those from which the oldest commit kept draws.
+    fn oldest_round(&self) -> Round {
+        let before = self.disk.commits.get(&(self.oldest_commit() - 1));
+        before
+            .filter(|_| self.retained_commits.is_some())
+            .map_or(0, |commit| commit.leader.round.saturating_sub(self.gc_depth) + 1)
     }
 
     /// The highest vertex stored of an author.
@@ -620,11 +653,11 @@ impl Disk {
 
 impl Archive for Node {
     fn vertex(&self, reference: &VertexRef) -> Option<VerifiedVertex> {
-        self.disk.vertices.get(reference).cloned()
+        self.disk.vertices.get(reference).filter(|_| reference.round >= self.oldest_round()).cloned()
     }
 
     fn commit(&self, index: u64) -> Option<Commit> {
-        self.disk.commits.get(&index).cloned()
+        self.disk.commits.get(&index).filter(|_| index >= self.oldest_commit()).cloned()
     }
 
     fn commit_digest(&self, index: u64) -> Option<Digest> {
@@ -637,7 +670,7 @@ impl Archive for Node {
     }
 
     fn oldest_commit(&self) -> u64 {
-        1
+        self.retained_commits.map_or(1, |retained| (self.newest_commit() + 1).saturating_sub(retained).max(1))
     }
 
     fn newest_commit(&self) -> u64 {

@@ -8,7 +8,7 @@ use farthing_consensus::vertex::Author;
 /// Four or seven validators; in some runs the last one is a pair of twins.
 fn storm_network(seed: u64) -> Network {
     let size = if seed.is_multiple_of(3) { 7 } else { 4 };
-    let gc_depth = [60, 5, 12, 3][seed as usize % 4];
+    let gc_depth = [60, 5, 12, 4, 8, 6, 3][seed as usize % 7];
     let has_twins = seed % 5 < 2;
     let mut authors: Vec<Option<Author>> = (0..size as Author).map(Some).collect();
     authors.extend(has_twins.then_some(Some(size as Author - 1)));

@@ -120,7 +120,11 @@ pub(super) async fn readyz(State(state): State<Arc<ApiState>>) -> Result<&'stati
     if status.ready {
         return Ok("ready\n");
     }
-    let reason = if status.catching_up { "catching up with the others" } else { "not connected to enough validators" };
+    let reason = match (status.amnesia, status.catching_up) {
+        (true, _) => "waiting for the other validators to tell what this one has signed",
+        (false, true) => "catching up with the others",
+        (false, false) => "not connected to enough validators",
+    };
     Err(ApiError::new(
         ProblemCode::Unavailable,
         format!("the node is {reason}: height {}, {} validators connected", status.height, status.connected.len()),
