@@ -1,6 +1,7 @@
 //! How a node answers its peers from what it has stored: pure functions over a trait.
 
 use crate::commit::Commit;
+use crate::committee::Committee;
 use crate::message::{ANSWER_BYTES_MAX, FETCH_COMMITS_MAX, FETCH_VERTICES_MAX, Message, VOTES_MAX};
 use crate::vertex::{Author, Round, SignedHeader, VerifiedVertex, Vertex, VertexRef};
 use farthing_core::codec;
@@ -75,7 +76,7 @@ pub fn answer_fetch_vertices(archive: &dyn Archive, refs: &[VertexRef], above_ro
 ///
 /// A vote is worth most when it is for the last commit shown, since it covers all before it; votes for commits after that are
 /// worth nothing to the receiver, who cannot see that they belong to the same chain.
-pub fn answer_fetch_commits(archive: &dyn Archive, from_index: u64) -> Message {
+pub fn answer_fetch_commits(archive: &dyn Archive, committee: &Committee, from_index: u64) -> Message {
     let mut commits: Vec<Commit> = Vec::new();
     let mut bytes = 0;
     for index in from_index..from_index.saturating_add(FETCH_COMMITS_MAX as u64) {
@@ -87,7 +88,7 @@ pub fn answer_fetch_commits(archive: &dyn Archive, from_index: u64) -> Message {
         commits.push(commit);
     }
     let votes = match commits.last() {
-        Some(last) => votes_for(archive, from_index, last.index),
+        Some(last) => votes_for(archive, from_index, last.index, committee.validity_threshold()),
         None => Vec::new(),
     };
     Message::Commits { commits, votes, oldest_index: archive.oldest_commit() }
@@ -95,9 +96,10 @@ pub fn answer_fetch_commits(archive: &dyn Archive, from_index: u64) -> Message {
 
 /// For each author its signed vote for the highest commit of `from..=last`: from the vertices of the commits soon after `last`,
 /// where the best ones are; near the newest commit also from the vertices not committed yet, and from the commits up to `last`.
-fn votes_for(archive: &dyn Archive, from: u64, last: u64) -> Vec<SignedHeader> {
+/// The search ends early once `enough` authors vote for `last` itself: no vote is better, and so many certify all of it.
+fn votes_for(archive: &dyn Archive, from: u64, last: u64, enough: usize) -> Vec<SignedHeader> {
     let mut best: BTreeMap<Author, (u64, SignedHeader)> = BTreeMap::new();
-    let mut consider = |signed: &SignedHeader| {
+    let consider = |best: &mut BTreeMap<Author, (u64, SignedHeader)>, signed: &SignedHeader| {
         let Some((index, digest)) = signed.header.commit_vote else { return };
         let better = best.get(&signed.header.author).is_none_or(|(known, _)| *known < index);
         if (from..=last).contains(&index) && better && archive.commit_digest(index) == Some(digest) {
@@ -108,12 +110,15 @@ fn votes_for(archive: &dyn Archive, from: u64, last: u64) -> Vec<SignedHeader> {
     let near_the_newest = last.saturating_add(VOTE_SEARCH_COMMITS) > newest;
     let start = if near_the_newest { last.saturating_sub(VOTE_SEARCH_COMMITS).max(from) } else { last + 1 };
     if near_the_newest {
-        archive.recent_votes().iter().for_each(&mut consider);
+        archive.recent_votes().iter().for_each(|signed| consider(&mut best, signed));
     }
     for index in start..=last.saturating_add(VOTE_SEARCH_COMMITS).min(newest) {
         for reference in archive.commit(index).map(|commit| commit.vertices).unwrap_or_default() {
+            if best.values().filter(|(index, _)| *index == last).count() >= enough {
+                break;
+            }
             if let Some(signed) = archive.header(&reference) {
-                consider(&signed);
+                consider(&mut best, &signed);
             }
         }
     }

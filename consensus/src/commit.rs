@@ -5,8 +5,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use farthing_core::codec;
 use farthing_core::hash::{ChainHash, Digest};
 
-/// The most vertices of a commit that anybody will decode. Far above what garbage collection lets a leader bring in
-/// (60 rounds of 128 authors, each with a few equivocating copies).
+/// The most vertices of a commit that anybody will decode, and that a leader may bring in. Far above what validators bring in that do not
+/// collude (60 rounds of 128 authors are 7,680); see the limits in the crate's documentation.
 pub const COMMIT_VERTICES_MAX: usize = 32_768;
 
 /// A decided leader vertex and the causal history it brings in, in execution order.

@@ -23,8 +23,8 @@
 //! | `pacemaker`, `proposer`, `attestations`, `flow` | 4, the clock and proposing; 12, flow control and idling |
 //! | `committer` | 6, decision |
 //! | `linearizer` | 7, sequencing |
-//! | `recovery`, [`engine::Engine::start`] | 10, restart |
-//! | `catch_up` | 11, certified commits |
+//! | `recovery`, `amnesia`, [`engine::Engine::start`] | 10, restart and amnesia |
+//! | `catch_up` | 11, certified commits; followers |
 //! | [`archive`] | serving all this to others |
 //! | [`engine`], [`interface`] | the composition: inputs, outputs, their order |
 //!
@@ -49,8 +49,9 @@
 //!    and its order are the same everywhere. Garbage collection bounds only what is accepted and held.
 //!
 //! # What else may go wrong
-//! - A restarted validator signs on above its last signed round, which is stored with the vertex in one batch. A vertex with its
-//!   signature that it does not know stops it.
+//! - A restarted validator signs on above its last signed round, which is stored with the vertex in one batch. Without that signing
+//!   state, or shown a vertex of its own that it does not know, it first learns from a quorum of others (`amnesia` has the argument). At a
+//!   vertex of its own in rounds in which it has signed since the start it stops: somebody else signs with its key.
 //! - Acceptance of what honest validators accepted is never refused for good: a dropped vertex is subscribed to or fetched again,
 //!   and another vertex of an equivocator is taken as soon as something valid references it.
 //! - Whatever a Byzantine author sends, its suspended vertices, the fetches they cause, and the rounds they may be ahead are bounded.
@@ -59,15 +60,35 @@
 //! - Local decisions rest while certified commits wait for their vertices, and the two agree: a certified commit is sequenced by
 //!   the same code and compared by digest.
 //!
+//! # Followers
+//! An engine without a key subscribes to nothing. It asks one peer for certified commits all the time, at once as long as that
+//! brings it on, else every 200 ms and the next peer; it checks chain and votes, fetches the vertices by reference and applies the commits.
+//!
+//! # Limits
+//! f = 1: of an equivocator a commit brings in at most the chains that the vertices of others link, 60 rounds of each. Three honest validators
+//! link at most one a round, 180 chains of 60 vertices in all, 10,800: far below [`commit::COMMIT_VERTICES_MAX`] (32,768).
+//!
+//! f ≥ 2: two colluding equivocators may make a tree, each copy linking another copy of both of them in the round before: 15 rounds of
+//! it are 2^15 = 32,768 vertices, about 20 MB to make and to serve. Whoever has accepted it knows both as equivocators and links
+//! neither where validity allows; but with honest vertices late, validity may not, and a third Byzantine validator (f ≥ 3) that never
+//! equivocated may link them. A bound on what honest validators link would have to be the same for all of them, although each has collected and
+//! committed up to somewhere else; none was found that is simple and cannot be used to keep honest vertices out. So a leader that
+//! brings in more stops every validator, with a message, before anything of its commit is stored; and the tree takes memory of
+//! everybody, at the pace at which it can be fetched (32 vertices a round trip and peer; 8 MB an author while parents are missing).
+//!
 //! # Deviations from the design so far
-//! - Epochs (§12), amnesia with its `Latest` message (§10) and state snapshots (§11) are not there yet: one epoch, the signing state must
-//!   match the database, and a node further behind than its peers retain cannot return. Vertices and commits carry the epoch already.
+//! - Epochs (§12) are not there yet: one epoch. Vertices and commits carry the epoch already.
+//! - With the signing state intact, too, the first proposal after a start waits for the answers of a quorum of others, at most a second
+//!   (§10 has it start at once): a copy of an old database is noticed before anything is signed.
+//! - Amnesia counts the first answer of a peer on a connection until it is settled; newer ones are not asked for.
+//! - `FetchVertices` answers add own ancestors of what was asked for, up to 32 vertices (§9 has them asked for one by one).
 //! - Of the rounds that the clock passed unproposed (§4) all are proposed, lowest first, while the last proposal is at most three
 //!   rounds below; a validator that is further behind goes on at the clock's round.
 //! - The minimum round delay is a constant, not adaptive.
 //! - Condition 2 of §4 does not ask for the own vertex of the round before, which may have been passed over for good.
 //! - The parents of fetched vertices are fetched at once, not after 50 ms (§9): their copies are not on the way.
-//! - Equivocators (§3) are known from what a restart accepts again and from new evidence, not from evidence stored before it.
+//! - After a start from a snapshot the leader of its commit is fetched although it counts as committed: the next commit may need its
+//!   timestamp.
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic)]
 

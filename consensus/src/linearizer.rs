@@ -1,6 +1,6 @@
 //! Sequencing (§7): what a committed leader brings in, in which order, and the chain of commits.
 
-use crate::commit::{Commit, CommittedVertices};
+use crate::commit::{COMMIT_VERTICES_MAX, Commit, CommittedVertices};
 use crate::committee::Committee;
 use crate::dag::Dag;
 use crate::vertex::{Author, Round, VerifiedVertex, VertexRef};
@@ -61,11 +61,19 @@ impl Linearizer {
     /// collects garbage afterwards.
     ///
     /// # Panics
-    /// If the leader is flagged already or not in the DAG.
+    /// If the leader is flagged already or not in the DAG, or brings in more than [`COMMIT_VERTICES_MAX`] vertices.
     pub fn sequence(&mut self, dag: &mut Dag, leader: VertexRef) -> CommittedVertices {
         assert!(!dag.is_committed(&leader), "the leader {leader:?} was committed twice");
         let timestamp_ms = self.last.timestamp_ms.max(self.median_timestamp(dag, leader));
         let mut references = flag_history(dag, leader);
+        assert!(
+            references.len() <= COMMIT_VERTICES_MAX,
+            "HALT: the leader of round {} brings in {} vertices, more than the {COMMIT_VERTICES_MAX} that anybody decodes. \
+             Byzantine validators made many copies of their vertices (see the limits in the documentation of consensus). \
+             Nothing of this commit was stored. Do not restart before a program that deals with them.",
+            leader.round,
+            references.len()
+        );
         let distance = |author: Author| {
             let size = self.committee.size() as u64;
             (u64::from(author) + size - u64::from(leader.author)) % size

@@ -107,7 +107,7 @@ async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let verifier = Verifier::start(*committee.chain(), threads, verified_in)?;
     let sources = Sources {
-        chain: *committee.chain(),
+        committee: committee.clone(),
         storage: storage.clone(),
         snapshots: Arc::new(Snapshots::new(storage.clone(), snapshots_settings(&config))),
     };

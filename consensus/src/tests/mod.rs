@@ -6,6 +6,7 @@ mod encodings;
 mod exhaustive;
 mod flow;
 mod language;
+mod linearizer;
 mod model;
 mod pacemaker;
 mod random_dags;

@@ -344,7 +344,7 @@ impl Network {
                 self.send(index, from, Packet::Message(answer));
             }
             Packet::Message(Message::FetchCommits { from_index }) => {
-                let answer = answer_fetch_commits(node, from_index);
+                let answer = answer_fetch_commits(node, &self.committee, from_index);
                 self.send(index, from, Packet::Message(answer));
             }
             Packet::Message(Message::FetchLatest) => {

@@ -73,8 +73,7 @@ impl RecoveryError {
             RecoveryError::Storage(error) | RecoveryError::Stop(Stop::Storage(error)) => error.is_damage(),
             RecoveryError::State(error) => !matches!(error, RestoreError::OtherChain { .. }),
             RecoveryError::Missing(_) | RecoveryError::TooManyVertices(_) => true,
-            RecoveryError::NoSigningState
-            | RecoveryError::Diverged { .. }
+            RecoveryError::Diverged { .. }
             | RecoveryError::WrongState(_)
             | RecoveryError::Stop(Stop::WrongState(_)) => false,
         }

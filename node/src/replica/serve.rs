@@ -9,6 +9,7 @@ use crate::snapshot::{ChunkId, SnapshotMessage, Snapshots};
 use crate::storage::{Storage, StorageError};
 use farthing_consensus::archive::{Archive, answer_fetch_commits, answer_fetch_vertices};
 use farthing_consensus::commit::Commit;
+use farthing_consensus::committee::Committee;
 use farthing_consensus::engine::{Input, Now};
 use farthing_consensus::message::Message;
 use farthing_consensus::vertex::{Author, Round, SignedHeader, VerifiedVertex, VertexRef};
@@ -58,8 +59,8 @@ pub struct Unsynced {
 /// What requests are answered from.
 #[derive(Clone)]
 pub struct Sources {
-    /// The network.
-    pub chain: ChainHash,
+    /// The committee.
+    pub committee: Arc<Committee>,
     /// The storage.
     pub storage: Arc<dyn Storage>,
     /// Copies of the state. Whoever runs the replica sees to it that they are made anew when one was asked for
@@ -72,14 +73,15 @@ pub struct Sources {
 /// # Errors
 /// [`StorageError`]: the node must stop.
 pub fn answer(sources: &Sources, request: Request, unsynced: Option<Unsynced>) -> Result<Outbound, StorageError> {
-    let Sources { chain, storage, snapshots } = sources;
+    let Sources { committee, storage, snapshots } = sources;
+    let chain = committee.chain();
     let failure = RefCell::new(None);
     let mut archive = StoredArchive { storage: &**storage, chain, recent_votes: Vec::new(), unsynced, failure };
     let answer = match request {
         Request::FetchVertices { refs, above_round } => answer_fetch_vertices(&archive, &refs, above_round),
         Request::FetchCommits { from_index, recent_votes } => {
             archive.recent_votes = recent_votes;
-            answer_fetch_commits(&archive, from_index)
+            answer_fetch_commits(&archive, committee, from_index)
         }
         Request::FetchManifest => {
             let manifest = snapshots.newest()?.map(|manifest| Box::new((*manifest).clone()));

@@ -394,7 +394,7 @@ impl World {
         if request == Request::FetchManifest {
             snapshots.refresh().map_err(|error| Violation::Durability(error.to_string()))?;
         }
-        let sources = Sources { chain: *self.committee.chain(), storage, snapshots };
+        let sources = Sources { committee: self.committee.clone(), storage, snapshots };
         serve::answer(&sources, request, unsynced).map_err(|error| Violation::Durability(error.to_string()))
     }
 
