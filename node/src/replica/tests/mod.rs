@@ -195,7 +195,7 @@ impl Cluster {
                     let storage = machine.storage.clone();
                     let settings = SnapshotsSettings { chunk_level: 1, retain_commits: 600, directory: None };
                     let snapshots = Arc::new(Snapshots::new(storage.clone(), settings));
-                    let sources = Sources { chain: *self.committee.chain(), storage, snapshots };
+                    let sources = Sources { committee: self.committee.clone(), storage, snapshots };
                     let message = answer(&sources, request, unsynced).expect("memory");
                     self.send(id, to, message);
                 }
