@@ -3,7 +3,7 @@
 use super::cluster::{BALANCE, Cluster, DESCRIPTORS_MAX, RESIDENT_BYTES_MAX};
 use super::load::{Entry, Outcome};
 use super::{PATIENCE, wait_for};
-use farthing_client::{AccountView, BlockView, Client, NodeStatus};
+use farthing_client::{AccountView, BlockView, Client, ClientError, NodeStatus, ProblemCode};
 use farthing_core::amount::Amount;
 use farthing_core::block::ResultCode;
 use farthing_core::transaction::TransactionId;
@@ -82,16 +82,19 @@ fn refuse_different_roots(statuses: &[NodeStatus]) {
     }
 }
 
-/// Reads all blocks of all nodes, which must be the same.
+/// Reads all blocks of all nodes, which must be the same. A node that began again from a snapshot need not have those before it, if
+/// it is not the first.
 fn same_blocks(cluster: &Cluster, height: u64) -> Vec<BlockView> {
     let read = |node: usize| {
         let client = cluster.client(node).clone();
         let heights = (1..=height).collect();
-        cluster.block_on(read_many(client, heights, |client, height| async move { client.block(Some(height)).await }))
+        cluster.block_on(read_many(client, heights, block_if_kept))
     };
-    let first = read(0);
+    let first: Option<Vec<BlockView>> = read(0).into_iter().collect();
+    let first = first.expect("node 0 has all blocks");
     for node in 1..cluster.count() {
         for (ours, theirs) in first.iter().zip(&read(node)) {
+            let Some(theirs) = theirs else { continue };
             let height = ours.header.height;
             assert_eq!(ours.hash, theirs.hash, "nodes 0 and {node} have different blocks {height}");
             assert_eq!(ours.header, theirs.header, "nodes 0 and {node} have different headers {height}");
@@ -101,6 +104,14 @@ fn same_blocks(cluster: &Cluster, height: u64) -> Vec<BlockView> {
         }
     }
     first
+}
+
+async fn block_if_kept(client: Client, height: u64) -> Result<Option<BlockView>, ClientError> {
+    match client.block(Some(height)).await {
+        Ok(block) => Ok(Some(block)),
+        Err(error) if error.code() == Some(ProblemCode::NotKept) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn assert_chain(blocks: &[BlockView]) {
@@ -213,12 +224,12 @@ fn check_accounts(cluster: &Cluster, journal: &[Entry], places: &HashMap<Transac
 async fn read_many<I, T, F>(client: Client, items: Vec<I>, ask: impl Fn(Client, I) -> F) -> Vec<T>
 where
     T: Send + 'static,
-    F: Future<Output = Result<T, farthing_client::ClientError>> + Send + 'static,
+    F: Future<Output = Result<T, ClientError>> + Send + 'static,
 {
     let mut answers: Vec<Option<T>> = items.iter().map(|_| None).collect();
     let mut asked = JoinSet::new();
     let mut keep = |ended: Result<(usize, Result<T, _>), _>| {
-        let (place, answer): (usize, Result<T, farthing_client::ClientError>) = ended.expect("no question panics");
+        let (place, answer): (usize, Result<T, ClientError>) = ended.expect("no question panics");
         answers[place] = Some(answer.unwrap_or_else(|error| panic!("{error}")));
     };
     for (place, item) in items.into_iter().enumerate() {

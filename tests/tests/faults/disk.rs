@@ -9,6 +9,7 @@ use farthing_tests::sim::random::Random;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 const RATE: u32 = 100;
 
@@ -123,6 +124,49 @@ fn flipped_bits_are_noticed_and_never_served() {
         "{FLIPS} bits flipped: {refused} refused at the start, {noticed} noticed when read, {older} cut the log, {harmless} did nothing"
     );
     assert!(refused + noticed > FLIPS / 3, "too few were noticed");
+}
+
+#[test]
+fn a_damaged_database_is_fetched_again() {
+    let mut random = random("repair");
+    let mut cluster = Cluster::start(&Options::default());
+    let load = cluster.load_of(RATE);
+    load.wait_for_more(200, PATIENCE);
+    for kind in ["", "MANIFEST", ".log"] {
+        // A start writes tables of what the log holds, so that there is something of everything to damage.
+        cluster.kill(3);
+        cluster.run(3);
+        load.wait_for_more(50, RESUME_MAX);
+        cluster.kill(3);
+        let database = cluster.database(3);
+        for file in files(&database).iter().filter(|file| file.to_string_lossy().contains(kind)) {
+            flip_a_bit(&database.join(file), &mut random);
+        }
+        let starts = start_until_ready(&mut cluster, 3);
+        eprintln!("with a bit flipped in each file that is called \"{kind}…\", it was ready after {starts} starts");
+        load.wait_for_more(50, RESUME_MAX);
+    }
+    audit(&cluster, &load.stop());
+}
+
+/// Starts a node, again whenever it stops because of damage, until it is ready; returns how many starts that took.
+fn start_until_ready(cluster: &mut Cluster, node: usize) -> usize {
+    for start in 1..=4 {
+        cluster.launch(node, &Launch::plain());
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if cluster.status(node).is_some_and(|status| status.ready) {
+                return start;
+            }
+            if cluster.process(node).exit_status().is_some() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let (said, status) = cluster.wait_for_end(node, Duration::from_secs(1));
+        assert!(!status.success() && said.contains("damaged"), "{status}\n{said}");
+    }
+    panic!("it stops at every start")
 }
 
 /// What became of a flipped bit.

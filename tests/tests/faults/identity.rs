@@ -1,6 +1,9 @@
 //! One key at two places, or without its data: nothing is signed twice.
 
-use farthing_tests::processes::{Cluster, Launch, Options, PATIENCE, RESUME_MAX, audit};
+use farthing_tests::processes::wal::copy_directory;
+use farthing_tests::processes::{Cluster, Launch, Options, PATIENCE, RESUME_MAX, audit, wait_for};
+use std::fs;
+use std::time::Instant;
 
 const RATE: u32 = 100;
 
@@ -17,4 +20,50 @@ fn a_second_start_with_the_same_data_refuses() {
     }
     load.wait_for_more(50, RESUME_MAX);
     audit(&cluster, &load.stop());
+}
+
+#[test]
+fn a_validator_that_lost_its_data_waits_and_comes_back() {
+    let mut cluster = Cluster::start(&Options::default());
+    let load = cluster.load_of(RATE);
+    load.wait_for_more(100, PATIENCE);
+    cluster.kill(0);
+    fs::remove_dir_all(cluster.database(0)).expect("removed");
+    load.wait_for_more(50, RESUME_MAX);
+    let started = Instant::now();
+    cluster.run(0);
+    eprintln!("a validator without its data was ready again after {} ms", started.elapsed().as_millis());
+    takes_part_again(&cluster, 0);
+    load.wait_for_more(50, RESUME_MAX);
+    audit(&cluster, &load.stop());
+}
+
+#[test]
+fn a_stale_copy_of_the_database_signs_nothing_twice() {
+    let mut cluster = Cluster::start(&Options::default());
+    let load = cluster.load_of(RATE);
+    load.wait_for_more(50, PATIENCE);
+    cluster.stop(0);
+    let stale = cluster.directory().join("stale");
+    copy_directory(&cluster.database(0), &stale);
+    cluster.run(0);
+    load.wait_for_more(200, PATIENCE);
+    takes_part_again(&cluster, 0);
+    cluster.kill(0);
+    fs::remove_dir_all(cluster.database(0)).expect("removed");
+    fs::rename(&stale, cluster.database(0)).expect("the same file system");
+    cluster.run(0);
+    takes_part_again(&cluster, 0);
+    load.wait_for_more(50, RESUME_MAX);
+    audit(&cluster, &load.stop());
+}
+
+/// Waits until the others accept new vertices of a node.
+fn takes_part_again(cluster: &Cluster, node: usize) {
+    let newest = || {
+        let peer = (node + 1) % cluster.count();
+        cluster.block_on(cluster.client(peer).validators()).ok().map(|validators| validators[node].last_round)
+    };
+    let from = newest().expect("the peer answers");
+    wait_for("new vertices of the node", PATIENCE, || newest().filter(|round| *round > from + 10));
 }
