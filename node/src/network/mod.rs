@@ -24,7 +24,7 @@
 //! # Breaches
 //! A peer that breaks the protocol is disconnected, counted in `farthing_network_breaches_total{reason}` and refused for
 //! ten seconds. Breaches are: an unknown or misplaced kind, an oversized or malformed frame, a vertex that is not valid or not the sender's
-//! own, a vertex from a follower, transactions forwarded by a validator, an answer that nobody asked for, too many unanswered requests, another chain.
+//! own, a vertex or a subscription from a follower, transactions forwarded by a validator, an answer that nobody asked for, too many unanswered requests, another chain.
 //!
 //! # Bounds
 //! Outgoing: a queue for each stream, bounded in bytes; a peer whose queue would overflow is disconnected (it subscribes again later).

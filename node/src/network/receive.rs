@@ -116,6 +116,9 @@ fn admit(connection: &Connection, channel: Channel, kind: Kind) -> Result<(), En
         (Kind::Vertex, Peer::Follower(_)) => {
             Err(End::breach("follower_vertex", "it pushed a vertex, but is no validator"))
         }
+        (Kind::Subscribe, Peer::Follower(_)) => {
+            Err(End::breach("follower_subscribed", "it wants vertices pushed, but full nodes follow by commits"))
+        }
         (Kind::Forward, Peer::Validator(_)) => {
             Err(End::breach("validator_forward", "it forwarded transactions, but can propose them itself"))
         }

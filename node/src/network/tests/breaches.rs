@@ -113,6 +113,8 @@ async fn more_requests_than_anybody_needs() {
 async fn vertices_that_must_not_be_pushed() {
     let push = |vertex: Vertex| (Channel::Vertices, frame(Message::Vertex(vertex)));
     check(Who::Member, "wrong_author", |world| push(world.vertex(1, vec![1]).vertex().clone())).await;
+    let subscription = frame(Message::Subscribe { from_round: 1 });
+    check(Who::Stranger, "follower_subscribed", |_| (Channel::Vertices, subscription.clone())).await;
     check(Who::Stranger, "follower_vertex", |world| push(world.vertex(1, vec![1]).vertex().clone())).await;
     check(Who::Member, "invalid_vertex", |world| {
         let mut vertex = world.vertex(0, vec![1]).vertex().clone();

@@ -102,11 +102,14 @@ async fn followers_are_served_up_to_a_limit() {
     let NetworkEvent::Connected(second) = nodes[0].next().await else { panic!() };
     assert!(matches!((first, second), (Peer::Follower(a), Peer::Follower(b)) if a != b));
 
-    followers[0].network.send(Peer::Validator(0), subscribe(3));
-    assert_eq!(nodes[0].message(first).await, Inbound::Subscribe { from_round: 3 });
     let vertex = world.vertex(0, vec![1, 2, 3]);
-    nodes[0].network.send(first, Outbound::Vertex(vertex.clone()));
-    assert_eq!(followers[0].message(Peer::Validator(0)).await, Inbound::Vertex(vertex));
+    let refs = vec![vertex.reference()];
+    let fetch = Message::FetchVertices { refs: refs.clone(), above_round: 0 };
+    followers[0].network.send(Peer::Validator(0), Outbound::Message(fetch));
+    assert_eq!(nodes[0].message(first).await, Inbound::FetchVertices { refs, above_round: 0 });
+    let answer = Message::Vertices { vertices: vec![vertex.vertex().clone()] };
+    nodes[0].network.send(first, Outbound::Message(answer));
+    assert_eq!(followers[0].message(Peer::Validator(0)).await, Inbound::Vertices(vec![vertex]));
 
     let mut config = world.config(None, &known[..1]);
     config.identity = stranger(2);
