@@ -75,12 +75,14 @@ pub fn answer_fetch_vertices(archive: &dyn Archive, refs: &[VertexRef], above_ro
 /// [`ANSWER_BYTES_MAX`], and with each author's vote for the highest of them that is known.
 ///
 /// A vote is worth most when it is for the last commit shown, since it covers all before it; votes for commits after that are
-/// worth nothing to the receiver, who cannot see that they belong to the same chain.
+/// worth nothing to the receiver, who cannot see that they belong to the same chain. Below the oldest commit that is kept with its
+/// vertices single ones may be left, without: whoever began with them could never get on.
 pub fn answer_fetch_commits(archive: &dyn Archive, committee: &Committee, from_index: u64) -> Message {
+    let oldest_index = archive.oldest_commit();
     let mut commits: Vec<Commit> = Vec::new();
     let mut bytes = 0;
     for index in from_index..from_index.saturating_add(FETCH_COMMITS_MAX as u64) {
-        if bytes >= ANSWER_BYTES_MAX || index == 0 {
+        if bytes >= ANSWER_BYTES_MAX || index < oldest_index.max(1) {
             break;
         }
         let Some(commit) = archive.commit(index) else { break };
@@ -91,7 +93,7 @@ pub fn answer_fetch_commits(archive: &dyn Archive, committee: &Committee, from_i
         Some(last) => votes_for(archive, from_index, last.index, committee.validity_threshold()),
         None => Vec::new(),
     };
-    Message::Commits { commits, votes, oldest_index: archive.oldest_commit() }
+    Message::Commits { commits, votes, oldest_index }
 }
 
 /// For each author its signed vote for the highest commit of `from..=last`: from the vertices of the commits soon after `last`,

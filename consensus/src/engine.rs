@@ -404,7 +404,10 @@ impl Engine {
             catching_up: self.catch_up.is_active(),
         };
         match self.pacemaker.next_proposal(&self.dag, &conditions, self.now_ms) {
-            Proposing::Now { round, .. } if !proposer.can_build(&self.dag, round) => Proposing::Blocked,
+            // After a start from a snapshot the clock stands still until vertices above the gc round come.
+            Proposing::Now { round, .. } if round <= self.dag.gc_round() || !proposer.can_build(&self.dag, round) => {
+                Proposing::Blocked
+            }
             proposing => proposing,
         }
     }

@@ -10,7 +10,7 @@ use crate::network::{Network, NetworkEvent};
 use crate::replica::log::Ticket;
 use crate::replica::{Admission, Effect, Event, Replica, Stop};
 use crate::responder::{Job, Responder};
-use crate::storage::{IndexedTransaction, Storage, StorageError};
+use crate::storage::{IndexedTransaction, Stage, Storage, StorageError};
 use crate::verifier::{Outcome, Verifier};
 use crate::waiters::{Settlement, Waiters};
 use farthing_consensus::engine::Now;
@@ -143,7 +143,13 @@ impl Driver {
     async fn apply(&mut self, effects: Vec<Effect>) -> Applied {
         for effect in effects {
             match effect {
-                Effect::Persist { ticket, batch, sync } => self.journal.write(Write { ticket, batch, sync }).await,
+                Effect::Persist { ticket, batch, sync } => {
+                    if let Some(Stage::Begin(manifest)) = &batch.stage {
+                        let (height, chunks) = (manifest.parent.height, manifest.tops.len());
+                        tracing::info!(height, chunks, "peers keep too little: a snapshot of the state is fetched");
+                    }
+                    self.journal.write(Write { ticket, batch, sync }).await;
+                }
                 Effect::Send { to, message } => self.network.send(to, message),
                 Effect::Answer { to, request, unsynced } => self.responder.answer(Job { to, request, unsynced }),
                 Effect::Disconnect { peer, reason } => self.network.disconnect(peer, reason),

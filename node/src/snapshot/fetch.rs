@@ -54,17 +54,6 @@ pub enum Action {
     Complete,
 }
 
-/// How far a fetch is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FetchProgress {
-    /// The height of the block whose state is being fetched; 0 as long as none is chosen.
-    pub height: u64,
-    /// Chunks that are here.
-    pub chunks: usize,
-    /// Chunks in all.
-    pub chunks_total: usize,
-}
-
 /// The fetching of one snapshot.
 #[derive(Debug)]
 pub struct Fetch {
@@ -127,18 +116,6 @@ impl Fetch {
     /// The own newest commit, as it was at the beginning.
     pub fn newest_commit(&self) -> u64 {
         self.newest_commit
-    }
-
-    /// How far it is.
-    pub fn progress(&self) -> FetchProgress {
-        match &self.chosen {
-            None => FetchProgress { height: 0, chunks: 0, chunks_total: 0 },
-            Some(Chosen { manifest, missing, .. }) => FetchProgress {
-                height: manifest.anchor.height,
-                chunks: manifest.tops.len() - missing.len(),
-                chunks_total: manifest.tops.len(),
-            },
-        }
     }
 
     /// A connection to a validator stands.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Starts a full node of the testnet, and waits until it answers for the newest state.
-fn full_node(testnet: &Testnet<'_>, name: &str) -> (Node, String) {
+pub fn full_node(testnet: &Testnet<'_>, name: &str) -> (Node, String) {
     let home = testnet.home;
     let node = home.path(name);
     let made = home.command("farthing-node").args(["init", "--full", "--home"]).arg(&node).output();

@@ -3,6 +3,8 @@
 //! The programs must have been built (`tests/run` does). Each test has a testnet of its own.
 
 mod full_nodes;
+mod repair;
+mod snapshot;
 mod testnet;
 
 use farthing_client::{Client, NodeStatus};
