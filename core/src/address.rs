@@ -66,6 +66,8 @@ impl Address {
                 found: checked.hrp().to_lowercase(),
             });
         }
+        // The bits that fill up the last character: other ones would make a second text for the same address.
+        checked.validate_segwit_padding().map_err(|error| malformed(error.to_string()))?;
         let payload: Vec<u8> = checked.byte_iter().take(34).collect();
         match payload.split_first() {
             Some((&TYPE_PUBLIC_KEY, key)) if key.len() == 32 => {

@@ -127,6 +127,25 @@ fn an_address_of_another_network_says_so() {
     assert!(error.to_string().contains("\"far\"") && error.to_string().contains("\"fartest1\""));
 }
 
+/// 33 bytes are 52 characters of five bits and four bits of another one, whose last bit says nothing: it must be zero.
+#[test]
+fn an_address_has_one_text_up_to_case() {
+    use bech32::primitives::iter::{ByteIterExt as _, Fe32IterExt as _};
+    use bech32::{Bech32m, Fe32, Hrp};
+    let hrp = Hrp::parse("far").unwrap();
+    let characters: Vec<Fe32> = [[0].as_slice(), &address(1).0.0].concat().into_iter().bytes_to_fes().collect();
+    let text =
+        |characters: &[Fe32]| characters.iter().copied().with_checksum::<Bech32m>(&hrp).chars().collect::<String>();
+    assert_eq!(text(&characters), address(1).encode(&prefix("far")));
+    let mut padded = characters.clone();
+    *padded.last_mut().unwrap() = Fe32::try_from(characters[52].to_u8() | 1).unwrap();
+    let longer = [&characters[..], &[Fe32::Q]].concat();
+    for other in [padded, longer] {
+        let error = Address::decode(&text(&other), &prefix("far")).unwrap_err();
+        assert!(matches!(error, AddressError::Malformed { .. }), "{error}");
+    }
+}
+
 #[test]
 fn texts_that_are_no_addresses_are_refused() {
     use bech32::{Bech32, Bech32m, Hrp};
