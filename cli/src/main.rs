@@ -17,6 +17,8 @@ mod commands;
 mod delivery;
 mod error;
 mod files;
+#[cfg(test)]
+mod fuzz_tests;
 mod journal;
 mod keyfile;
 mod keystore;

@@ -48,6 +48,30 @@ async fn writes_are_done_in_order() {
     assert_eq!(stored, (1..=9).collect::<Vec<_>>());
 }
 
+/// The moment a synced write is reported, a power failure takes neither it nor anything before it.
+#[tokio::test]
+async fn what_is_reported_as_synced_survives_a_power_failure() {
+    let storage = Arc::new(MemoryStorage::default());
+    let (done_in, mut done) = mpsc::unbounded_channel();
+    let journal = Journal::start(storage.clone(), RETENTION, done_in).unwrap();
+    // Storage keeps sixteen pieces of evidence of an author.
+    for tickets in [1..=1, 2..=3, 4..=15] {
+        let last = *tickets.end();
+        for ticket in tickets {
+            journal.write(write(ticket, ticket == last)).await;
+        }
+        while done.recv().await.expect("the journal runs").expect("memory does not fail") < last {}
+        storage.crash(0);
+        let stored: Vec<u64> = storage.evidence().unwrap().into_iter().map(|(ticket, _, _)| ticket).collect();
+        assert_eq!(stored, (1..=last).collect::<Vec<_>>());
+    }
+    // Nothing is synced that nobody wants synced.
+    journal.write(write(16, false)).await;
+    while done.recv().await.expect("the journal runs").expect("memory does not fail") < 16 {}
+    storage.crash(0);
+    assert_eq!(storage.evidence().unwrap().len(), 15);
+}
+
 #[tokio::test]
 async fn after_a_failed_write_nothing_is_written_or_reported_any_more() {
     for failing in 1..=8 {

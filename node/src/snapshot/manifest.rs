@@ -74,7 +74,8 @@ impl Manifest {
         let bad = |what| Err(ManifestError::Inconsistent(what));
         let [first, .., last] = self.commits.as_slice() else { return bad("it has fewer than two commits") };
         let expected_first = last.index.saturating_sub(RECOVERY_COMMITS as u64).max(1);
-        if first.index != expected_first || self.commits.len() as u64 != last.index - first.index + 1 {
+        let is_range = last.index.checked_sub(first.index) == Some(self.commits.len() as u64 - 1);
+        if first.index != expected_first || !is_range {
             return bad("it has too few commits, or too many");
         }
         if first.index == 1 && first.previous != committee.previous_commit() {

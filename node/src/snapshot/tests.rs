@@ -1,5 +1,7 @@
 //! Snapshots of a small chain: what is served proves itself, what is fetched is what was served, and liars get nowhere.
 
+mod fuzz;
+
 use super::fetch::{Action, CHOICE_MS, Fetch};
 use super::{ChunkId, Manifest, SnapshotMessage, Snapshots, SnapshotsSettings};
 use crate::storage::memory::MemoryStorage;

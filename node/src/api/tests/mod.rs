@@ -2,6 +2,7 @@
 
 mod documents;
 mod fake_node;
+mod fuzz;
 mod limits;
 mod reads;
 mod submissions;

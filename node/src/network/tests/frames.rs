@@ -13,7 +13,7 @@ use farthing_core::state::SLOT_BYTES_MAX;
 use farthing_core::state_chunk::{CHUNK_LEVEL, SlotBytes, StateChunk};
 use futures::io::Cursor;
 
-fn messages(world: &World) -> Vec<(Kind, Message)> {
+pub(super) fn messages(world: &World) -> Vec<(Kind, Message)> {
     let vertex = world.vertex(0, vec![5; 100]);
     let commit = Commit {
         epoch: 0,

@@ -4,6 +4,7 @@ mod bounds;
 mod breaches;
 mod followers;
 mod frames;
+mod fuzz;
 mod mesh;
 mod raw;
 
