@@ -45,6 +45,10 @@ const TENTATIVE_PATIENCE_MS: u64 = 5_000;
 /// Vertices at hand or being fetched ahead of their commit's turn (the first commit is fetched whole in any case).
 const WINDOW_VERTICES_MAX: usize = 256;
 
+/// Certified commits are forgotten and asked for again when none of them could be applied for so long. Their vertices may have been
+/// pruned everywhere since the commits were shown; then the answer says from where on they are kept, and nothing is waited for.
+const QUEUE_PATIENCE_MS: u64 = 10_000;
+
 /// How often it is told that peers no longer keep the next commit.
 const BEHIND_RETENTION_EVERY_MS: u64 = 10_000;
 
@@ -71,6 +75,8 @@ pub struct CatchUp {
     tentative_since_ms: u64,
     /// Certified commits right after the newest local one.
     queue: VecDeque<(Commit, Digest)>,
+    /// Since when some wait.
+    queued_since_ms: Option<u64>,
     /// How many commits of `queue` have had their vertices asked for.
     window: usize,
     wanted: BTreeSet<VertexRef>,
@@ -107,6 +113,7 @@ impl CatchUp {
             tentative: Vec::new(),
             tentative_since_ms: 0,
             queue: VecDeque::new(),
+            queued_since_ms: None,
             window: 0,
             wanted: BTreeSet::new(),
             vertices: BTreeMap::new(),
@@ -214,6 +221,17 @@ impl CatchUp {
         } else if self.own.is_some() && voted <= last.index && self.queue.is_empty() {
             self.stop();
         }
+        if self.queue.is_empty() {
+            self.queued_since_ms = None;
+        } else {
+            self.queued_since_ms.get_or_insert(now_ms);
+        }
+        if self.forgets_at_ms().is_some_and(|at_ms| now_ms >= at_ms) {
+            // Vertices that came stay at hand.
+            (self.window, self.queued_since_ms) = (0, None);
+            self.queue.clear();
+            self.give_up_on_peer();
+        }
         self.want_vertices(last, dag, suspended, fetcher, now_ms);
         let gives_up_at_ms = [self.pending_until_ms, self.doubted_at_ms()];
         if gives_up_at_ms.into_iter().flatten().any(|at_ms| now_ms >= at_ms) {
@@ -245,7 +263,7 @@ impl CatchUp {
         if self.is_active {
             let can_ask = self.has_to_ask(last) && !connected.is_empty();
             let asking = self.pending_until_ms.or_else(|| can_ask.then_some(self.ask_after_ms));
-            return [asking, self.doubted_at_ms()].into_iter().flatten().min();
+            return [asking, self.doubted_at_ms(), self.forgets_at_ms()].into_iter().flatten().min();
         }
         (self.voted_commit() > last.index).then_some(self.committed_at_ms + self.stall_ms)
     }
@@ -316,6 +334,11 @@ impl CatchUp {
         }
         self.told_behind_at_ms = Some(now_ms);
         Some(peers)
+    }
+
+    /// When certified commits that cannot be applied are forgotten.
+    fn forgets_at_ms(&self) -> Option<u64> {
+        self.queued_since_ms.map(|since_ms| since_ms.max(self.committed_at_ms) + QUEUE_PATIENCE_MS)
     }
 
     fn stop(&mut self) {

@@ -91,3 +91,27 @@ fn an_observer_gets_around_a_validator_that_serves_nothing() {
     network.run_for(3_000);
     assert_eq!(network.nodes[4].disk.block, network.nodes[0].disk.block);
 }
+
+#[test]
+fn commits_that_were_shown_and_then_pruned_are_given_up() {
+    for grace_ms in (60..=300).step_by(40) {
+        let mut network = Network::new(committee(4), 4);
+        network.start_all();
+        run_under_load(&mut network, 50, 2_000);
+        network.crash(3);
+        run_under_load(&mut network, 50, 40_000);
+        network.start(3);
+        network.connect_all();
+        network.run_for(grace_ms);
+        let before = network.status(3).last_commit;
+        // It may have learned what was committed, and not have all of the vertices yet.
+        network.nodes[..3].iter_mut().for_each(|node| node.retained_commits = Some(20));
+        run_under_load(&mut network, 50, 15_000);
+        let (status, newest) = (network.status(3), network.agreed.len() as u64);
+        let is_told = !network.nodes[3].behind_retention.is_empty();
+        assert!(
+            is_told || status.last_commit + 10 > newest,
+            "after {grace_ms} ms at {before}, now {status:?} of {newest}"
+        );
+    }
+}
