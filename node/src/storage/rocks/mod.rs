@@ -7,6 +7,7 @@
 //! Everything has a bound: write buffers, caches, open files, logs (see `open`), and what is kept (see `prune`).
 
 mod keys;
+mod logs;
 mod open;
 mod prune;
 mod snapshot;

@@ -1,6 +1,6 @@
 //! Opening: what RocksDB is told, and whose database this is.
 
-use super::{RocksStorage, database_error, keys};
+use super::{RocksStorage, database_error, keys, logs};
 use crate::storage::StorageError;
 use farthing_core::hash::ChainHash;
 use farthing_core::keys::PublicKey;
@@ -52,6 +52,7 @@ pub(super) fn open(
     if !path.join("CURRENT").exists() {
         assert_new(path)?;
     } else {
+        logs::check(path)?;
         let existing = DB::list_cf(&database, path).map_err(|error| open_error(path, &error))?;
         if let Some(unknown) = existing.iter().find(|name| *name != "default" && !keys::ALL.contains(&name.as_str())) {
             let path = path.display();
