@@ -114,3 +114,5 @@ mod synchronizer;
 #[cfg(test)]
 mod tests;
 pub mod vertex;
+
+pub use synchronizer::{FETCHING_MAX, SUSPENDED_BYTES_MAX};

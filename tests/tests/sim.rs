@@ -1,18 +1,23 @@
 //! The simulator itself: seeds pass, runs repeat, mistakes are noticed, and idling costs nothing.
 
 use farthing_core::execution::IDLE_COMMITS_MAX;
-use farthing_tests::sim::plan::{Planted, SECOND_US};
+use farthing_tests::sim::disk::Mistake;
+use farthing_tests::sim::fault::{Fault, FaultSet};
+use farthing_tests::sim::plan::{Byzantine, Partition, Planted, Role, SECOND_US};
 use farthing_tests::sim::world::World;
-use farthing_tests::sim::{Failure, Options, Plan, Violation, simulate};
+use farthing_tests::sim::{Failure, Options, Plan, Violation, simulate, simulate_twice};
 
-#[test]
-fn seeds_pass() {
+/// Runs plans on two threads; each must pass.
+fn pass(plans: Vec<Plan>) {
+    let (even, odd): (Vec<_>, Vec<_>) = plans.into_iter().enumerate().partition(|(number, _)| number % 2 == 0);
     std::thread::scope(|scope| {
-        for first in [1_000, 1_015] {
+        for half in [even, odd] {
             scope.spawn(move || {
-                for seed in first..first + 15 {
-                    let report = simulate(&Plan::draw(seed, &Options::default()));
-                    report.unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
+                for (_, plan) in half {
+                    let report = simulate(&plan);
+                    report.unwrap_or_else(|failure| {
+                        panic!("seed {} of {} validators, {}: {failure}", plan.seed, plan.validators, plan.faults)
+                    });
                 }
             });
         }
@@ -20,38 +25,92 @@ fn seeds_pass() {
 }
 
 #[test]
-fn larger_and_smaller_committees_pass() {
-    for validators in [1, 2, 3, 7] {
-        let options = Options { validators, seconds: 10 };
-        for seed in 0..2 {
-            let report = simulate(&Plan::draw(seed, &options));
-            report.unwrap_or_else(|failure| panic!("seed {seed} of {validators} validators: {failure}"));
+fn a_swarm_of_seeds_passes() {
+    pass((1_000..1_032).map(|seed| Plan::draw(seed, &Options::default())).collect());
+}
+
+/// How often a fault is injected by a seed that has no other.
+fn injected(fault: Fault, seed: u64) -> u64 {
+    let faults = Some(FaultSet::new(&[fault]));
+    let plan = Plan::draw(seed, &Options { validators: Some(4), seconds: 8, faults });
+    let report = simulate(&plan).unwrap_or_else(|failure| panic!("{fault}, seed {seed}: {failure}"));
+    report.faults.of(fault)
+}
+
+#[test]
+fn each_kind_of_fault_passes_on_its_own_and_is_injected() {
+    // Two kinds are circumstances, and not events.
+    let events = Fault::ALL.iter().filter(|fault| !matches!(fault, Fault::SlowDisk | Fault::TinyLimits));
+    let (even, odd): (Vec<Fault>, Vec<Fault>) = events.copied().partition(|fault| (*fault as usize).is_multiple_of(2));
+    std::thread::scope(|scope| {
+        for half in [even, odd] {
+            scope.spawn(move || {
+                for fault in half {
+                    // Some draw low rates.
+                    let is_injected = (0..10).any(|seed| injected(fault, seed) > 0);
+                    assert!(is_injected, "{fault} was never injected");
+                }
+            });
         }
-    }
+    });
+}
+
+#[test]
+fn committees_that_tolerate_nobody_pass() {
+    let options = |validators| Options { validators: Some(validators), seconds: 8, ..Options::default() };
+    pass((1..=3).flat_map(|validators| (0..2).map(move |seed| Plan::draw(seed, &options(validators)))).collect());
 }
 
 #[test]
 fn a_seed_gives_the_same_events_each_time() {
-    let options = Options { seconds: 10, ..Options::default() };
-    let run = |seed| simulate(&Plan::draw(seed, &options)).expect("the seed passes");
-    let (first, again, other) = (run(7), run(7), run(8));
-    assert_eq!(first, again);
-    assert_ne!(first.hash, other.hash);
+    let options = Options { seconds: 8, ..Options::default() };
+    let run = |seed| simulate_twice(&Plan::draw(seed, &options)).expect("the seed passes, twice");
+    assert_ne!(run(7).hash, run(8).hash);
+}
+
+/// A network of four in which one journal says too early that writes are done.
+fn with_mistake(mistake: Mistake) -> Failure {
+    let mut plan = Plan::calm(1, 4);
+    plan.faults_until_us = 10 * SECOND_US;
+    plan.transactions_per_second = 20;
+    plan.blackout_us = Some(5 * SECOND_US);
+    simulate(&plan).expect("nothing is wrong with a journal that says what is so");
+    plan.planted = Some(Planted::Journal(1, mistake));
+    simulate(&plan).expect_err("a machine says what it may have to forget")
 }
 
 #[test]
-fn a_disk_that_loses_synced_writes_is_noticed() {
-    for seed in 0..5 {
-        let mut plan = Plan::calm(seed, 4);
-        plan.faults_until_us = 20 * SECOND_US;
-        plan.transactions_per_second = 20;
-        plan.blackout_us = Some(10 * SECOND_US);
-        simulate(&plan).expect("nothing is wrong with disks that do what they say");
-        plan.planted = Some(Planted::LosesSyncedWrites(1));
-        let failure = simulate(&plan).expect_err("a machine forgets what it sent and said");
-        let is_noticed = matches!(failure, Failure::Violation(Violation::DoubleSigning(_) | Violation::Lost(_)));
-        assert!(is_noticed, "seed {seed}: {failure}");
+fn a_journal_that_loses_synced_writes_is_noticed() {
+    let failure = with_mistake(Mistake::LosesSyncedWrites);
+    assert!(matches!(failure, Failure::Violation(Violation::Durability(_))), "{failure}");
+}
+
+#[test]
+fn a_journal_that_speaks_before_it_has_synced_is_noticed() {
+    let failure = with_mistake(Mistake::DoneBeforeSynced);
+    assert!(matches!(failure, Failure::Violation(Violation::Durability(_))), "{failure}");
+}
+
+/// Two of four validators have two nodes each. One node of each is with one of the honest validators, the others with the other:
+/// both sides have a quorum, and go different ways. The checker must not miss it.
+#[test]
+fn more_than_f_byzantine_validators_make_the_checker_fail() {
+    let mut plan = Plan::calm(1, 4);
+    plan.faults_until_us = 10 * SECOND_US;
+    plan.byzantine = [0, 1].map(|author| Byzantine { author, role: Role::Twins }).to_vec();
+    let sides = [[0, 1, 2], [4, 5, 3]];
+    let side = sides[0].to_vec();
+    plan.partitions =
+        vec![Partition { from_us: 0, until_us: plan.faults_until_us, side, is_one_way: false, except: None }];
+    let mut world = World::new(plan);
+    for [first, second, honest] in sides {
+        for observer in [first, second, honest] {
+            world.take_for_real(observer, first);
+            world.take_for_real(observer, second);
+        }
     }
+    let violation = world.run_until(10 * SECOND_US).expect_err("the two sides cannot agree");
+    assert!(matches!(violation, Violation::Agreement(_)), "{violation}");
 }
 
 #[test]

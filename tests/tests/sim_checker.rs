@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use farthing_consensus::commit::Commit;
+use farthing_consensus::committee::Committee;
 use farthing_consensus::vertex::{VerifiedVertex, VertexHeader, VertexRef};
 use farthing_core::address::Address;
 use farthing_core::amount::Amount;
@@ -17,6 +18,9 @@ use farthing_node::storage::{Batch, BlockEntry, BlockRecord, Storage};
 use farthing_tests::sim::Violation;
 use farthing_tests::sim::checker::Checker;
 use farthing_tests::sim::client::Clients;
+use farthing_tests::sim::forgery::{MUTATIONS, mutated};
+use farthing_tests::sim::health::{Bounds, Holdings, RESUME_ROUNDS_MAX, check_evidence, check_resumed};
+use std::collections::BTreeSet;
 
 const CHAIN: Digest = Digest([7; 32]);
 
@@ -79,6 +83,75 @@ fn different_commits() {
     assert!(matches!(checker.committed(2, &commit(2, CHAIN, 11)), Err(Violation::Agreement(_))));
     assert!(matches!(checker.committed(2, &commit(3, Digest::ZERO, 11)), Err(Violation::Agreement(_))));
     checker.committed(2, &commit(2, first.digest(&CHAIN), 11)).expect("the next one");
+}
+
+#[test]
+fn commit_time_that_runs_backwards() {
+    let mut checker = checker();
+    let first = commit(1, CHAIN, 10);
+    checker.committed(0, &first).expect("the first of its index");
+    assert!(matches!(checker.committed(0, &commit(2, first.digest(&CHAIN), 9)), Err(Violation::Time(_))));
+    checker.committed(0, &commit(2, first.digest(&CHAIN), 10)).expect("time may stand still");
+}
+
+#[test]
+fn rounds_that_go_on_without_commits() {
+    check_resumed(RESUME_ROUNDS_MAX, 0).expect("there is time yet");
+    check_resumed(1_000, 1).expect("there was a commit");
+    assert!(matches!(check_resumed(RESUME_ROUNDS_MAX + 1, 0), Err(Violation::Progress(_))));
+}
+
+#[test]
+fn more_in_memory_than_there_may_be() {
+    let bounds = Bounds { validators: 4, gc_depth: 60, mempool_transactions: 10, mempool_bytes: 1_000 };
+    let full = Holdings { mempool_transactions: 10, mempool_bytes: 1_000, ..Holdings::default() };
+    bounds.check(0, &full).expect("it is full");
+    let huge = usize::MAX;
+    for held in [
+        Holdings { mempool_transactions: 11, ..full },
+        Holdings { mempool_bytes: 1_001, ..full },
+        Holdings { suspended_bytes: huge, ..full },
+        Holdings { fetching: huge, ..full },
+        Holdings { accepted: huge, ..full },
+        Holdings { outputs: huge, ..full },
+        Holdings { commits: huge, ..full },
+        Holdings { writes: u64::MAX, ..full },
+    ] {
+        assert!(matches!(bounds.check(0, &held), Err(Violation::Bounds(_))), "{held:?}");
+    }
+}
+
+#[test]
+fn equivocations_without_evidence() {
+    let storage = MemoryStorage::default();
+    let vertices = vec![vertex(1, 10), vertex(2, 10)];
+    storage.apply(&Batch { vertices, ..Batch::default() }, true).expect("memory takes it");
+    check_evidence(0, &storage, BTreeSet::new()).expect("nobody equivocated");
+    let is_noticed = |storage: &MemoryStorage, shown: &[u16]| {
+        let checked = check_evidence(0, storage, shown.iter().copied().collect());
+        matches!(checked, Err(Violation::Evidence(_)))
+    };
+    assert!(is_noticed(&storage, &[0]), "it was shown a second vertex");
+    storage.apply(&Batch { vertices: vec![vertex(2, 11)], ..Batch::default() }, true).expect("memory takes it");
+    assert!(is_noticed(&storage, &[]), "it stores two vertices of a slot");
+    storage.apply(&Batch { evidence: vec![(2, 0, vec![1])], ..Batch::default() }, true).expect("memory takes it");
+    assert!(!is_noticed(&storage, &[0]));
+}
+
+#[test]
+fn every_mutation_of_a_vertex_is_refused() {
+    let keys: Vec<SecretKey> = (0..4).map(|number| SecretKey::from_seed(&[number; 32])).collect();
+    let public = keys.iter().map(SecretKey::public_key).collect();
+    let committee = Committee::new(CHAIN, 0, public, CHAIN, 0);
+    let others = [1, 2, 3].map(|author| committee.genesis_ref(author));
+    let header =
+        VertexHeader { parents: [&[committee.genesis_ref(0)], &others[..]].concat(), ..vertex(1, 10).header().clone() };
+    let valid = VerifiedVertex::sign(header, Bytes::new(), &CHAIN, &keys[0]);
+    committee.verify(valid.vertex().clone()).expect("it is valid");
+    for number in 0..MUTATIONS {
+        let refused = committee.verify(mutated(&valid, number, &keys[0], &committee));
+        assert!(refused.is_err(), "mutation {number} is taken");
+    }
 }
 
 #[test]

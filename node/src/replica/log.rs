@@ -59,6 +59,16 @@ impl<T> OutputLog<T> {
         }
     }
 
+    /// What is held: outputs, and the writes that they wait for.
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// Writes that are not done yet.
     pub fn outstanding(&self) -> u64 {
         self.next_ticket - 1 - self.done

@@ -17,7 +17,7 @@ mod status;
 
 pub use recovery::{RecoveryError, ReplicaSettings};
 pub use snapshot::Links;
-pub use status::{Progress, ReplicaStatus};
+pub use status::{Backlog, Progress, ReplicaStatus};
 
 use crate::certifier::{Certified, Certifier, WrongState};
 use crate::executor::{Executed, Executor, Verdict};

@@ -71,7 +71,28 @@ pub struct Progress {
     pub evidence: u64,
 }
 
+/// What waits within a replica. Each of these is bounded by what the engine lets happen before it waits itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Backlog {
+    /// Writes that are not done.
+    pub writes: u64,
+    /// Outputs that wait for them.
+    pub outputs: usize,
+    /// Commits that wait for execution.
+    pub commits: usize,
+}
+
 impl Replica {
+    /// A picture of the engine.
+    pub fn engine_status(&self) -> farthing_consensus::engine::Status {
+        self.engine.status()
+    }
+
+    /// What waits.
+    pub fn backlog(&self) -> Backlog {
+        Backlog { writes: self.log.outstanding(), outputs: self.log.len(), commits: self.executor.queued() }
+    }
+
     /// How far the replica is.
     pub fn progress(&self) -> Progress {
         let engine = self.engine.status();

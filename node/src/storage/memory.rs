@@ -72,6 +72,31 @@ impl MemoryStorage {
         disk.current = disk.durable.clone();
     }
 
+    /// A power failure after which a subset of the unsynced batches is there, which a write-ahead log never leaves: to see what a
+    /// node makes of such a database.
+    pub fn crash_keeping(&self, mut is_kept: impl FnMut() -> bool) {
+        let mut disk = self.disk();
+        disk.unsynced.retain(|_| is_kept());
+        disk.sync();
+        disk.current = disk.durable.clone();
+    }
+
+    /// Another disk with what is durable on this one.
+    pub fn copy(&self) -> MemoryStorage {
+        let durable = self.disk().durable.clone();
+        MemoryStorage(Mutex::new(Disk { current: durable.clone(), durable, unsynced: Vec::new() }))
+    }
+
+    /// The signing state that a power failure leaves.
+    pub fn durable_signing_state(&self) -> Option<Option<VertexRef>> {
+        self.disk().durable.signing_state
+    }
+
+    /// The newest commit that a power failure leaves, 0 if there is none.
+    pub fn durable_commit(&self) -> u64 {
+        last_key(&self.disk().durable.commits)
+    }
+
     fn disk(&self) -> MutexGuard<'_, Disk> {
         self.0.lock().expect("no holder of the lock panics and goes on")
     }

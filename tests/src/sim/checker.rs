@@ -41,9 +41,34 @@ pub enum Violation {
     /// An honest node broke the protocol in the eyes of another, or fell over.
     #[error("conduct: {0}")]
     Conduct(String),
+    /// A node holds more than it may.
+    #[error("bounds: {0}")]
+    Bounds(String),
+    /// A node saw somebody sign two vertices for a slot, and cannot prove it.
+    #[error("evidence: {0}")]
+    Evidence(String),
     /// Nothing goes on although the faults have ended.
     #[error("progress: {0}")]
     Progress(String),
+}
+
+impl Violation {
+    /// What kind of violation it is, in a word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Violation::Agreement(_) => "agreement",
+            Violation::DoubleSigning(_) => "double signing",
+            Violation::Durability(_) => "durability",
+            Violation::Supply(_) => "supply",
+            Violation::Lost(_) => "lost",
+            Violation::Replay(_) => "replay",
+            Violation::Time(_) => "time",
+            Violation::Conduct(_) => "conduct",
+            Violation::Bounds(_) => "bounds",
+            Violation::Evidence(_) => "evidence",
+            Violation::Progress(_) => "progress",
+        }
+    }
 }
 
 /// A block as the first honest node made it.
@@ -60,6 +85,8 @@ pub struct Checker {
     addresses: Vec<Address>,
     /// By index less one.
     commits: Vec<Digest>,
+    /// Of the newest of them.
+    timestamp_ms: u64,
     /// By height less one.
     blocks: Vec<KnownBlock>,
     /// What left an honest machine, by slot.
@@ -81,6 +108,7 @@ impl Checker {
             supply,
             addresses,
             commits: Vec::new(),
+            timestamp_ms: 0,
             blocks: Vec::new(),
             signed: BTreeMap::new(),
             issued: BTreeMap::new(),
@@ -99,7 +127,7 @@ impl Checker {
     /// An honest node is about to store a commit.
     ///
     /// # Errors
-    /// [`Violation::Agreement`] if another one has it otherwise.
+    /// [`Violation::Agreement`] if another one has it otherwise, [`Violation::Time`].
     pub fn committed(&mut self, node: NodeId, commit: &Commit) -> Result<(), Violation> {
         let digest = commit.digest(&self.chain);
         let place = place_of(commit.index, self.commits.len()).ok_or_else(|| {
@@ -110,6 +138,10 @@ impl Checker {
             return Err(Violation::Agreement(format!("commit {} of node {node} does not chain", commit.index)));
         }
         if place == self.commits.len() {
+            if commit.timestamp_ms < self.timestamp_ms {
+                return Err(Violation::Time(format!("commit {} is older than the one before", commit.index)));
+            }
+            self.timestamp_ms = commit.timestamp_ms;
             self.commits.push(digest);
         }
         let known = self.commits[place];
@@ -166,7 +198,7 @@ impl Checker {
             let message = format!("node {node} sent {reference:?} after {signed:?}");
             return Err(Violation::DoubleSigning(message));
         }
-        let state = storage.signing_state().map_err(|error| Violation::Durability(error.to_string()))?.flatten();
+        let state = storage.durable_signing_state().flatten();
         if state.is_none_or(|state| state.round < reference.round) {
             let message = format!("node {node} sent {reference:?} with the signing state {state:?}");
             return Err(Violation::Durability(message));
@@ -180,7 +212,7 @@ impl Checker {
     /// [`Violation::Lost`] if that is not what its blocks say, [`Violation::Durability`] if the commit is not durable.
     pub fn settled(&mut self, node: NodeId, settled: &Settled, storage: &MemoryStorage) -> Result<(), Violation> {
         let Some(block) = &settled.block else { return Ok(()) };
-        let durable = storage.newest_commit().map_err(|error| Violation::Durability(error.to_string()))?;
+        let durable = storage.durable_commit();
         if durable < block.header.commit_index {
             let message = format!("node {node} speaks of commit {}, has {durable}", block.header.commit_index);
             return Err(Violation::Durability(message));

@@ -115,8 +115,8 @@ impl Clients {
         self.order(0, outputs, now_ms + VALIDITY_MS)
     }
 
-    /// Signs one more transaction, or two that contradict one another. Returns the numbers of the new orders.
-    pub fn next(&mut self, now_ms: u64) -> std::ops::Range<usize> {
+    /// Signs one more transaction, if some are bad perhaps two that contradict one another. Returns the numbers of the new orders.
+    pub fn next(&mut self, now_ms: u64, has_bad: bool) -> std::ops::Range<usize> {
         let first = self.orders.len();
         let sender = self.random.position(FUNDED);
         let lowest = self.owners[sender].open.first().copied();
@@ -124,7 +124,7 @@ impl Clients {
             return first..first;
         }
         let until_ms = now_ms + VALIDITY_MS;
-        match self.random.range(0..=99) {
+        match self.random.range(0..=if has_bad { 99 } else { 69 }) {
             0..=49 => {
                 let outputs = vec![self.output(FUNDED, 1..=1_000, false)];
                 self.order(sender, outputs, until_ms);
@@ -163,8 +163,10 @@ impl Clients {
         first..self.orders.len()
     }
 
-    /// A transfer of somebody else's money, with a signature that does not hold, as a Byzantine validator would present it.
-    pub fn forge(&mut self, now_ms: u64) -> VerifiedTransaction {
+    /// A transfer of somebody else's money as a Byzantine validator would present it: with a signature that does not hold, or
+    /// one that holds on another chain.
+    pub fn forge(&mut self, now_ms: u64) -> SignedTransaction {
+        let is_foreign = self.random.chance(MILLION / 2);
         let victim = &self.owners[self.random.position(FUNDED)];
         let output = Output {
             to: self.owners[0].address,
@@ -179,8 +181,11 @@ impl Clients {
             valid_until_ms: now_ms + VALIDITY_MS,
             operation: Operation::Transfer { outputs: vec![output] },
         };
+        if is_foreign {
+            return transaction.sign(&ChainHash::ZERO, &victim.key);
+        }
         let signature = Signature([self.random.bytes(), [0; 32]].concat().try_into().expect("64 bytes"));
-        VerifiedTransaction::from_own_storage(SignedTransaction { transaction, signature }, &self.chain)
+        SignedTransaction { transaction, signature }
     }
 
     /// One that expires about now.

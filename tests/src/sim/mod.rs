@@ -4,20 +4,15 @@
 //! certifier. Everything around it is simulated in one queue of events over virtual time, and everything that is left to chance
 //! follows from one seed, so that a run can be repeated exactly: the events of a run have one hash.
 //!
-//! What a seed decides is drawn in [`plan`]; [`world`] makes it happen, with the machines of [`node`] and [`disk`], the
+//! What a seed decides is its [`plan`]; [`world`] makes it happen, with the machines of [`node`] and [`disk`], the
 //! connections of [`network`] and the [`client`]s' transactions; [`checker`] looks at everything that honest nodes store, send
 //! and say, at the moment when they do. [`run()`] is one run from the first fault to the last check.
 //!
 //! # Faults
-//! - power failures after any step, in the middle of what it wanted done, of one or of all; what was not synced is lost but for a
-//!   prefix; a node that starts late, or stays down for long
-//! - delays, jitter, late frames; lost frames, each of which breaks its connection; cuts of the network, and links held up in
-//!   one direction
-//! - wall clocks that are off, one of them by up to an hour, differently after each start
-//! - disks that take their time, prune, and flush the state now and then; a DAG that keeps few rounds
-//! - one Byzantine validator: silent, equivocating (two replicas with one key, of which each shows its vertices to a part of
-//!   the others and hears all of them), or one that proposes forged transactions
-//! - clients that overdraw, repeat, contradict themselves, come late, and make no sense
+//! [`fault::Fault`] lists them. A seed draws a few kinds of them, or many, and how bad each is: machines that lose power
+//! in the middle of what they want done, disks that fail to sync, clocks that jump; networks that cut, lose, repeat, reorder and
+//! delay, at random or against the protocol; clients that make no sense; and up to f Byzantine validators of n = 3f + 1: silent
+//! ones, twins (two replicas with one key), and [`adversary`]s with a program of their own.
 //!
 //! # Checks
 //! | after | what |
@@ -26,14 +21,21 @@
 //! | each own vertex that it sends | no other one left for the slot; the signing state on disk knows of it |
 //! | each result that it tells clients | it is in that block; its commit is durable |
 //! | each block and each start | all the money is there; what clients were told of is there |
-//! | the end of the faults | everything is settled, executed and certified everywhere within [a minute](run()) |
-//! | that | rounds go on, slowly; states are equal; what was acknowledged is stored; the ledgers' own audit |
+//! | every few steps | what it holds in memory is within [bounds](health::Bounds) |
+//! | the end of the faults | commits resume within [ten rounds](health::RESUME_ROUNDS_MAX); everything is settled, executed and certified everywhere within [a minute](run()) |
+//! | that | rounds go on, slowly; states are equal; what was acknowledged is stored; there is evidence against all who signed two vertices for a slot; the ledgers' own audit |
 //!
 //! A panic of a replica, which would stop a node in production, is a failure, too.
 
+pub mod adversary;
 pub mod checker;
 pub mod client;
 pub mod disk;
+mod draw;
+pub mod fault;
+pub mod forgery;
+pub mod health;
+mod machines;
 pub mod network;
 pub mod node;
 pub mod plan;
@@ -61,6 +63,17 @@ pub enum Failure {
     /// The same seed gave two different runs.
     #[error("the same seed gave the events {0} and then {1}")]
     NotDeterministic(String, String),
+}
+
+impl Failure {
+    /// What kind of failure it is, in a word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Failure::Violation(violation) => violation.kind(),
+            Failure::Panic(_) => "panic",
+            Failure::NotDeterministic(..) => "determinism",
+        }
+    }
 }
 
 /// Runs a plan; a panic becomes a failure.

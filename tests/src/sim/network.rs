@@ -1,16 +1,20 @@
 //! The simulated network: connections of two ordered streams each, as the real one has them, over which frames take their time.
 //!
-//! A frame that is lost breaks its connection, as it does under TCP in the end; both ends learn of it, each at its own time,
-//! and connect again. What was under way on a broken connection never arrives. Every message is encoded, and decoded and
-//! verified within the bounds of the real network on the other side.
+//! What is lost is sent again, later each time, as under TCP, and holds up what is behind it; after a few losses in a row the
+//! connection breaks. Both ends learn of that, each at its own time, and connect again. What was under way on a broken connection
+//! never arrives. Every message is encoded, and decoded and verified within the bounds of the real network on the other side.
+//!
+//! TCP neither repeats frames nor lets them overtake one another within a stream. Here both can be switched on all the same: the
+//! engine must not depend on it.
 
-use super::plan::{MS_US, Plan, SECOND_US};
+use super::fault::{Counts, Fault};
+use super::plan::{MS_US, Plan, SECOND_US, Schedule};
 use super::random::Random;
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 use farthing_consensus::committee::Committee;
 use farthing_consensus::message::{MESSAGE_BYTES_MAX, Message};
-use farthing_consensus::vertex::{VerifiedVertex, Vertex};
+use farthing_consensus::vertex::{Author, Round, VerifiedVertex, Vertex};
 use farthing_core::codec;
 use farthing_core::hash::Digest;
 use farthing_node::network::{Inbound, Outbound, Peer};
@@ -26,6 +30,12 @@ pub type LinkId = usize;
 
 /// Verified vertices that are remembered, so that each is checked once instead of once by each receiver.
 const KNOWN_MAX: usize = 20_000;
+
+/// A transmission that is lost so many times in a row breaks its connection.
+const TRANSMISSIONS_MAX: u32 = 5;
+
+/// How much later a replayed frame comes at most.
+const REPLAY_US_MAX: u64 = 2 * SECOND_US;
 
 /// Two nodes that connect to one another, over and over.
 pub struct Link {
@@ -64,6 +74,9 @@ pub struct Network {
     jitter_us: u64,
     spikes_per_million: u32,
     losses_per_million: u32,
+    replays_per_million: u32,
+    reorders: bool,
+    schedules: Vec<Schedule>,
     random: Random,
     committee: Arc<Committee>,
     /// By digest of the encoding. Looked up only.
@@ -72,10 +85,21 @@ pub struct Network {
 
 /// What becomes of a frame.
 pub enum Transit {
-    /// It arrives at this time.
-    Arrives(u64),
-    /// It is lost, and the connection with it.
+    /// It arrives at this time, and perhaps once more at another.
+    Arrives(u64, Option<u64>),
+    /// It is lost for good, and the connection with it.
     Lost,
+}
+
+/// A message as it travels, or what a Byzantine validator passes off as one.
+pub struct Frame {
+    /// The bytes.
+    pub bytes: Bytes,
+    stream: usize,
+    /// Which kind of request it is, if it is one: it will be answered.
+    request: Option<usize>,
+    /// The slot of the vertex that it pushes.
+    slot: Option<(Round, Author)>,
 }
 
 impl Network {
@@ -96,6 +120,9 @@ impl Network {
             jitter_us: plan.jitter_us,
             spikes_per_million: plan.spikes_per_million,
             losses_per_million: plan.losses_per_million,
+            replays_per_million: plan.replays_per_million,
+            reorders: plan.reorders,
+            schedules: plan.schedules.clone(),
             random,
             committee,
             known: HashMap::new(),
@@ -106,6 +133,9 @@ impl Network {
     pub fn heal(&mut self) {
         self.losses_per_million = 0;
         self.spikes_per_million = 0;
+        self.replays_per_million = 0;
+        self.reorders = false;
+        self.schedules.clear();
         for side in self.links.iter_mut().flat_map(|link| &mut link.sides) {
             side.stalled_until_us = 0;
         }
@@ -154,28 +184,72 @@ impl Network {
     }
 
     /// Sends a frame from one side of a connection.
-    pub fn send(&mut self, id: LinkId, side: usize, message: &Travelling, length: usize, now_us: u64) -> Transit {
-        if self.random.chance(self.losses_per_million) {
-            return Transit::Lost;
-        }
-        let is_late = self.random.chance(self.spikes_per_million);
-        let spike_us = if is_late { self.random.range(0..=SECOND_US / 2) } else { 0 };
+    pub fn send(&mut self, id: LinkId, side: usize, frame: &Frame, now_us: u64, counts: &mut Counts) -> Transit {
+        let Some(lost_us) = self.retransmissions_us(counts) else { return Transit::Lost };
         let jitter_us = self.random.range(0..=self.jitter_us);
+        let spike_us = if self.random.chance(self.spikes_per_million) {
+            counts.add(Fault::Delay);
+            self.random.range(0..=SECOND_US / 2)
+        } else {
+            0
+        };
+        let latency_us = self.latency_us(id, side, frame, counts);
         let from = &mut self.links[id].sides[side];
-        match message {
-            Travelling::Consensus(Message::FetchVertices { .. }) => from.unanswered[0] += 1,
-            Travelling::Consensus(Message::FetchCommits { .. }) => from.unanswered[1] += 1,
-            Travelling::Consensus(Message::FetchLatest) => from.unanswered[2] += 1,
-            Travelling::Snapshot(SnapshotMessage::FetchManifest) => from.unanswered[3] += 1,
-            Travelling::Snapshot(SnapshotMessage::FetchChunk(_)) => from.unanswered[4] += 1,
-            _ => {}
+        if let Some(request) = frame.request {
+            from.unanswered[request] += 1;
         }
         // Ten megabytes a second.
-        let transfer_us = length as u64 / 10;
-        let arrival_us = now_us + from.latency_us + jitter_us + spike_us + transfer_us;
-        let last_us = &mut from.last_arrival_us[stream(message)];
-        *last_us = arrival_us.max(*last_us).max(from.stalled_until_us);
-        Transit::Arrives(*last_us)
+        let transfer_us = frame.bytes.len() as u64 / 10;
+        let arrival_us =
+            (now_us + latency_us + jitter_us + spike_us + lost_us + transfer_us).max(from.stalled_until_us);
+        let last_us = &mut from.last_arrival_us[frame.stream];
+        let overtakes = self.reorders && arrival_us < *last_us;
+        if overtakes {
+            counts.add(Fault::Reordering);
+        }
+        *last_us = arrival_us.max(*last_us);
+        let arrival_us = if overtakes { arrival_us } else { *last_us };
+        let is_replayed = frame.request.is_none() && self.random.chance(self.replays_per_million);
+        let replay_us = is_replayed.then(|| arrival_us + self.random.range(0..=REPLAY_US_MAX));
+        Transit::Arrives(arrival_us, replay_us)
+    }
+
+    /// How long it takes until a transmission gets through; `None` if it does not.
+    fn retransmissions_us(&mut self, counts: &mut Counts) -> Option<u64> {
+        let mut lost_us = 0;
+        for number in 0..TRANSMISSIONS_MAX {
+            if !self.random.chance(self.losses_per_million) {
+                return Some(lost_us);
+            }
+            counts.add(Fault::Loss);
+            lost_us += self.random.range(50 * MS_US..=200 * MS_US) << number;
+        }
+        None
+    }
+
+    /// The latency of a link, with the delays that are chosen against the protocol.
+    fn latency_us(&self, id: LinkId, side: usize, frame: &Frame, counts: &mut Counts) -> u64 {
+        let link = &self.links[id];
+        let mut latency_us = link.sides[side].latency_us;
+        for schedule in &self.schedules {
+            match (schedule, frame.slot) {
+                (Schedule::SlowNode(node, extra_us), _) if link.ends.contains(node) => {
+                    counts.add(Fault::SlowValidator);
+                    latency_us += extra_us;
+                }
+                (Schedule::SlowLeader(extra_us), Some((round, author))) if self.committee.leader(round) == author => {
+                    counts.add(Fault::SlowLeader);
+                    latency_us += extra_us;
+                }
+                (Schedule::Alternating(short_us, long_us), Some((round, author))) => {
+                    counts.add(Fault::Alternating);
+                    let is_long = (round + u64::from(author) + link.ends[1 - side] as u64).is_multiple_of(2);
+                    latency_us = if is_long { *long_us } else { *short_us };
+                }
+                _ => {}
+            }
+        }
+        latency_us
     }
 
     /// How long one end takes to notice that a connection broke.
@@ -192,16 +266,18 @@ impl Network {
     ///
     /// # Errors
     /// The breach of protocol, for which the real network would disconnect the sender.
-    pub fn receive(&mut self, id: LinkId, side: usize, frame: &[u8]) -> Result<Inbound, String> {
+    pub fn receive(&mut self, id: LinkId, side: usize, frame: &[u8], is_replayed: bool) -> Result<Inbound, String> {
         let message: Travelling = codec::decode(frame, MESSAGE_BYTES_MAX + 1).map_err(|error| error.to_string())?;
         let peer = self.links[id].sides[side].peer;
         let unanswered = &mut self.links[id].sides[side].unanswered;
+        // What comes once more was not asked for once more, which is the network's fault.
+        let mut owed = |kind: usize| if is_replayed { Ok(()) } else { owed(&mut unanswered[kind]) };
         let message = match message {
             Travelling::Consensus(message) => message,
             Travelling::Snapshot(message) => {
                 match &message {
-                    SnapshotMessage::Manifest(_) => owed(&mut unanswered[3])?,
-                    SnapshotMessage::Chunk(..) => owed(&mut unanswered[4])?,
+                    SnapshotMessage::Manifest(_) => owed(3)?,
+                    SnapshotMessage::Chunk(..) => owed(4)?,
                     SnapshotMessage::FetchManifest | SnapshotMessage::FetchChunk(_) => {}
                 }
                 return Ok(Inbound::Snapshot(message));
@@ -216,16 +292,16 @@ impl Network {
                 Ok(Inbound::Vertex(self.verify(vertex)?))
             }
             Message::Vertices { vertices } => {
-                owed(&mut unanswered[0])?;
+                owed(0)?;
                 let verified = vertices.into_iter().map(|vertex| self.verify(vertex)).collect::<Result<_, _>>()?;
                 Ok(Inbound::Vertices(verified))
             }
             Message::Commits { commits, votes, oldest_index } => {
-                owed(&mut unanswered[1])?;
+                owed(1)?;
                 Ok(Inbound::Commits { commits, votes, oldest_index })
             }
             Message::Latest { own, yours } => {
-                owed(&mut unanswered[2])?;
+                owed(2)?;
                 Ok(Inbound::Latest { own, yours })
             }
             Message::FetchLatest => Ok(Inbound::FetchLatest),
@@ -257,36 +333,52 @@ impl Link {
     }
 }
 
-/// A message as it travels.
+impl Frame {
+    /// A message of consensus.
+    pub fn new(message: Message) -> Frame {
+        Frame::of(&Travelling::Consensus(message))
+    }
+
+    /// What a replica sends.
+    pub fn of_outbound(outbound: Outbound) -> Frame {
+        match outbound {
+            Outbound::Vertex(vertex) => Frame::new(Message::Vertex(vertex.vertex().clone())),
+            Outbound::Message(message) => Frame::new(message),
+            Outbound::Snapshot(message) => Frame::of(&Travelling::Snapshot(message)),
+            Outbound::Forward(_) | Outbound::Forwarded(_) => unreachable!("only full nodes forward, and here are none"),
+        }
+    }
+
+    /// Bytes that are no message.
+    pub fn garbage(bytes: Bytes) -> Frame {
+        Frame { bytes, stream: 0, request: None, slot: None }
+    }
+
+    fn of(message: &Travelling) -> Frame {
+        // Bulk has a stream of its own, so that it never delays a vertex.
+        let (stream, request, slot) = match message {
+            Travelling::Consensus(Message::Vertex(vertex)) => {
+                (0, None, Some((vertex.signed.header.round, vertex.signed.header.author)))
+            }
+            Travelling::Consensus(Message::Subscribe { .. }) => (0, None, None),
+            Travelling::Consensus(Message::FetchVertices { .. }) => (1, Some(0), None),
+            Travelling::Consensus(Message::FetchCommits { .. }) => (1, Some(1), None),
+            Travelling::Consensus(Message::FetchLatest) => (1, Some(2), None),
+            Travelling::Snapshot(SnapshotMessage::FetchManifest) => (1, Some(3), None),
+            Travelling::Snapshot(SnapshotMessage::FetchChunk(_)) => (1, Some(4), None),
+            Travelling::Consensus(_) | Travelling::Snapshot(_) => (1, None, None),
+        };
+        Frame { bytes: codec::encode(message).into(), stream, request, slot }
+    }
+}
+
+/// A message as it travels: the kinds of the real frames, less their lengths.
 #[derive(BorshSerialize, BorshDeserialize)]
-pub enum Travelling {
+enum Travelling {
     /// Of consensus.
     Consensus(Message),
-    /// About snapshots.
+    /// Of snapshots.
     Snapshot(SnapshotMessage),
-}
-
-/// A message as it travels.
-pub fn message_of(outbound: Outbound) -> Travelling {
-    match outbound {
-        Outbound::Vertex(vertex) => Travelling::Consensus(Message::Vertex(vertex.vertex().clone())),
-        Outbound::Message(message) => Travelling::Consensus(message),
-        Outbound::Snapshot(message) => Travelling::Snapshot(message),
-        Outbound::Forward(_) | Outbound::Forwarded(_) => unreachable!("only full nodes forward, and here are none"),
-    }
-}
-
-/// The bytes of a message.
-pub fn frame_of(message: &Travelling) -> Bytes {
-    codec::encode(message).into()
-}
-
-/// Bulk has a stream of its own, so that it never delays a vertex.
-fn stream(message: &Travelling) -> usize {
-    match message {
-        Travelling::Consensus(Message::Vertex(_) | Message::Subscribe { .. }) => 0,
-        _ => 1,
-    }
 }
 
 fn owed(unanswered: &mut u32) -> Result<(), String> {

@@ -1,7 +1,9 @@
 //! One run: faults, healing, settling, idling, and the checks at the end.
 
+use super::adversary::Adversary;
 use super::checker::Violation;
 use super::client::Fate;
+use super::fault::Counts;
 use super::network::NodeId;
 use super::plan::{MS_US, Plan, SECOND_US};
 use super::world::{Incident, World};
@@ -15,7 +17,11 @@ use farthing_node::replica::ReplicaStatus;
 const SETTLE_US_MAX: u64 = 60 * SECOND_US;
 
 /// How often it is looked whether everything is settled.
-const POLL_US: u64 = 100 * MS_US;
+const POLL_US: u64 = 50 * MS_US;
+
+/// How long it may take after the faults until all machines are switched on and all connections made: a peer that is gone silently
+/// is noticed after ten seconds.
+const HEAL_US_MAX: u64 = 12 * SECOND_US;
 
 /// How long idling is watched.
 const IDLE_US: u64 = 5 * SECOND_US;
@@ -24,7 +30,7 @@ const IDLE_US: u64 = 5 * SECOND_US;
 const IDLE_ROUNDS_MAX: u64 = 2 * IDLE_US / SECOND_US + 4;
 
 /// What a run without a violation shows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Report {
     /// The seed.
     pub seed: u64,
@@ -38,12 +44,18 @@ pub struct Report {
     pub blocks: u64,
     /// Transactions in them.
     pub transactions: u64,
-    /// Power failures.
-    pub crashes: u64,
+    /// Starts that were refused from a disk that lost what its log cannot lose.
+    pub refused: u64,
     /// How often a snapshot took the place of a state.
     pub snapshots: u64,
+    /// How often each fault was injected.
+    pub faults: Counts,
     /// Simulated milliseconds from the end of the faults until everything was settled.
     pub settled_ms: u64,
+    /// Rounds from the end of the faults to the next commit.
+    pub resume_rounds: u64,
+    /// The most encoded bytes of suspended vertices in one node.
+    pub suspended_bytes_max: u64,
 }
 
 /// Runs a plan to its end.
@@ -64,9 +76,12 @@ pub fn run(plan: &Plan) -> Result<Report, Violation> {
         commits: world.checker.commits(),
         blocks: world.checker.blocks(),
         transactions: world.checker.transactions(),
-        crashes: world.crashes,
+        refused: world.refused,
         snapshots: world.nodes.iter().map(|node| node.installed).sum(),
+        faults: world.counts,
         settled_ms,
+        resume_rounds: world.health.resume_rounds,
+        suspended_bytes_max: world.health.suspended_bytes_max,
     })
 }
 
@@ -75,6 +90,7 @@ impl World {
     pub fn heal(&mut self) {
         self.has_healed = true;
         self.network.heal();
+        self.nodes.iter_mut().filter_map(|node| node.adversary.as_mut()).for_each(Adversary::heal);
         for node in 0..self.nodes.len() {
             let delay_us = self.random.range(0..=SECOND_US);
             self.schedule(delay_us, Incident::Start(node));
@@ -91,6 +107,10 @@ impl World {
     /// [`Violation::Progress`] if it takes too long.
     pub fn settle(&mut self) -> Result<u64, Violation> {
         let start_us = self.now_us;
+        while !self.is_whole() && self.now_us < start_us + HEAL_US_MAX {
+            self.run_until(self.now_us + POLL_US)?;
+        }
+        self.expect_commits();
         loop {
             let Some(obstacle) = self.obstacle() else { return Ok((self.now_us - start_us) / MS_US) };
             if self.now_us - start_us >= SETTLE_US_MAX {
@@ -99,8 +119,29 @@ impl World {
                     SETTLE_US_MAX / SECOND_US
                 )));
             }
-            self.run_until(self.now_us + POLL_US)?;
+            self.run_watching(POLL_US)?;
         }
+    }
+
+    /// Runs on, and looks again and again whether commits resumed.
+    fn run_watching(&mut self, for_us: u64) -> Result<(), Violation> {
+        let until_us = self.now_us + for_us;
+        while self.now_us < until_us {
+            self.run_until((self.now_us + POLL_US).min(until_us))?;
+            self.check_commits()?;
+        }
+        Ok(())
+    }
+
+    /// Whether all honest nodes run, and are connected to one another.
+    fn is_whole(&self) -> bool {
+        let works = |node: NodeId| !self.nodes[node].is_honest || self.nodes[node].is_running();
+        let is_made = |id| {
+            let link = self.network.link(id);
+            let is_watched = link.ends.iter().all(|end| self.nodes[*end].is_honest);
+            !is_watched || (link.is_up && link.sides.iter().all(|side| side.peer.is_some()))
+        };
+        (0..self.nodes.len()).all(works) && self.network.ids().all(is_made)
     }
 
     /// With nothing to do, nothing happens but slow rounds.
@@ -109,10 +150,10 @@ impl World {
     /// [`Violation::Progress`] if rounds are fast, or stand still.
     pub fn idle(&mut self) -> Result<(), Violation> {
         // What a Byzantine validator has under way may take as long as collection to be forgotten.
-        let is_watched = self.plan.byzantine.is_none();
-        self.run_until(self.now_us + SECOND_US)?;
+        let is_watched = self.plan.byzantine.is_empty();
+        self.run_watching(SECOND_US)?;
         let before = self.statuses();
-        self.run_until(self.now_us + IDLE_US)?;
+        self.run_watching(IDLE_US)?;
         for ((node, before), (_, after)) in before.into_iter().zip(self.statuses()) {
             let rounds = after.round - before.round;
             // A block that is made in idleness is attested.
@@ -144,6 +185,7 @@ impl World {
                 return Err(Violation::Replay(format!("{id} is in a block: {:?}", order.transaction.transaction())));
             }
         }
+        self.check_evidence()?;
         for id in self.honest() {
             let node = &mut self.nodes[id];
             self.checker.stored(id, node.disk.storage())?;

@@ -1,9 +1,10 @@
-//! What clients send into the world, and what a Byzantine validator forges in their names.
+//! What clients send into the world.
 
 use super::checker::Violation;
 use super::client::Fate;
+use super::fault::Fault;
 use super::network::NodeId;
-use super::plan::{Byzantine, SECOND_US};
+use super::plan::SECOND_US;
 use super::world::{Incident, World};
 use farthing_core::transaction::VerifiedTransaction;
 use farthing_node::replica::Admission;
@@ -16,23 +17,14 @@ impl World {
         self.schedule(0, Incident::Submit { order, copies });
     }
 
-    pub(super) fn forge(&mut self) -> Result<(), Violation> {
-        let Some(Byzantine::Forger(author)) = self.plan.byzantine else { return Ok(()) };
-        if self.has_healed {
-            return Ok(());
-        }
-        let forged = self.clients.forge(self.wall_ms());
-        self.offer(NodeId::from(author), forged)?;
-        let delay_us = self.random.range(SECOND_US / 10..=2 * SECOND_US);
-        self.schedule(delay_us, Incident::Forge);
-        Ok(())
-    }
-
     pub(super) fn order(&mut self) -> Result<(), Violation> {
         if self.now_us >= self.plan.faults_until_us {
             return Ok(());
         }
-        for order in self.clients.next(self.wall_ms()) {
+        for order in self.clients.next(self.wall_ms(), self.plan.has_bad_clients) {
+            if self.clients.orders()[order].fate != Fate::Settles {
+                self.counts.add(Fault::BadClients);
+            }
             self.submit_order(order);
         }
         let mean_us = SECOND_US / self.plan.transactions_per_second;
@@ -76,6 +68,10 @@ impl World {
     /// Offers a transaction to a node, which answers if it runs and takes any.
     fn offer(&mut self, id: NodeId, transaction: VerifiedTransaction) -> Result<Option<Admission>, Violation> {
         let node = &mut self.nodes[id];
+        if let Some(adversary) = &mut node.adversary {
+            adversary.offer(transaction.signed().encode().into());
+            return Ok(None);
+        }
         let now = node.now(self.now_us);
         let Some(replica) = node.replica.as_mut().filter(|replica| replica.takes_transactions()) else {
             return Ok(None);

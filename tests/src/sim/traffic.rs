@@ -1,40 +1,66 @@
 //! Connections between the nodes of the world: made, broken, cut, and what travels over them.
 
+use super::adversary::Outgoing;
 use super::checker::Violation;
-use super::network::{LinkId, NodeId, Transit, frame_of, message_of};
-use super::plan::{Byzantine, SECOND_US};
+use super::fault::Fault;
+use super::network::{Frame, LinkId, NodeId, Transit};
+use super::plan::SECOND_US;
 use super::world::{Incident, World};
 use bytes::Bytes;
 use farthing_consensus::vertex::Author;
-use farthing_node::network::{Outbound, Peer};
+use farthing_node::network::{Inbound, Peer};
 use farthing_node::replica::Event;
 
 /// How long a peer is refused that broke the protocol.
 const REFUSED_US: u64 = 10 * SECOND_US;
 
 impl World {
-    pub(super) fn send(&mut self, from: NodeId, to: Peer, outbound: Outbound) {
+    pub(super) fn send(&mut self, from: NodeId, to: Peer, frame: &Frame) {
         let Some((link, side)) = self.network.connection(from, to) else { return };
         let (epoch, believed) = (self.network.link(link).epoch, self.network.link(link).sides[side].epoch);
         if !self.network.link(link).is_up || epoch != believed {
             return;
         }
-        let message = message_of(outbound);
-        let bytes = frame_of(&message);
-        match self.network.send(link, side, &message, bytes.len(), self.now_us) {
-            Transit::Arrives(at_us) => {
-                self.schedule(at_us - self.now_us, Incident::Frame { link, side: 1 - side, epoch, bytes });
+        let (at_us, again_us) = match self.network.send(link, side, frame, self.now_us, &mut self.counts) {
+            Transit::Arrives(at_us, again_us) => (at_us, again_us),
+            Transit::Lost => return self.sever(link, false),
+        };
+        for (at_us, is_replayed) in [(Some(at_us), false), (again_us, true)] {
+            if let Some(at_us) = at_us {
+                let bytes = frame.bytes.clone();
+                let arrival = Incident::Frame { link, side: 1 - side, epoch, bytes, is_replayed };
+                self.schedule(at_us - self.now_us, arrival);
             }
-            Transit::Lost => self.sever(link, false),
         }
     }
 
-    pub(super) fn frame(&mut self, id: LinkId, side: usize, epoch: u64, bytes: &Bytes) -> Result<(), Violation> {
+    pub(super) fn send_all(&mut self, from: NodeId, outgoing: Outgoing) {
+        for (to, frame) in outgoing {
+            self.send(from, to, &frame);
+        }
+    }
+
+    pub(super) fn frame(
+        &mut self,
+        id: LinkId,
+        side: usize,
+        epoch: u64,
+        bytes: &Bytes,
+        is_replayed: bool,
+    ) -> Result<(), Violation> {
         let link = self.network.link(id);
         let Some(peer) = link.sides[side].peer.filter(|_| link.is_up && link.epoch == epoch) else { return Ok(()) };
         let (receiver, sender) = (link.ends[side], link.ends[1 - side]);
-        match self.network.receive(id, side, bytes) {
-            Ok(message) => self.step(receiver, Event::Message { from: peer, message }),
+        if is_replayed {
+            self.counts.add(Fault::Replay);
+        }
+        match self.network.receive(id, side, bytes, is_replayed) {
+            Ok(message) => {
+                if let Inbound::Vertex(vertex) = &message {
+                    self.expect_evidence(receiver, vertex)?;
+                }
+                self.step(receiver, Event::Message { from: peer, message })
+            }
             Err(breach) if self.nodes[sender].is_honest => {
                 Err(Violation::Conduct(format!("node {receiver} finds a breach of node {sender}: {breach}")))
             }
@@ -93,8 +119,7 @@ impl World {
         let link = self.network.link(id);
         let ends = link.ends;
         // A machine that is switched on tries again, and so does the end of a cut.
-        let is_possible =
-            !link.is_up && ends.iter().all(|end| self.nodes[*end].replica.is_some()) && !self.is_cut(ends);
+        let is_possible = !link.is_up && ends.iter().all(|end| self.nodes[*end].is_running()) && !self.is_cut(ends);
         if !is_possible {
             return Ok(());
         }
@@ -111,13 +136,13 @@ impl World {
         for side in 0..2 {
             let peer = self.name_of(ends[1 - side], ends[side]);
             // Either may have lost power or dropped the connection at the news.
-            if self.network.link(id).is_up && self.nodes[ends[side]].replica.is_some() {
+            if self.network.link(id).is_up && self.nodes[ends[side]].is_running() {
                 let end = &mut self.network.link_mut(id).sides[side];
                 (end.peer, end.epoch) = (Some(peer), epoch);
                 self.step(ends[side], Event::Connected(peer))?;
             }
         }
-        if ends.iter().any(|end| self.nodes[*end].replica.is_none()) {
+        if ends.iter().any(|end| !self.nodes[*end].is_running()) {
             self.sever(id, false);
         }
         Ok(())
@@ -126,6 +151,7 @@ impl World {
     pub(super) fn partition_begins(&mut self, number: usize) -> Result<(), Violation> {
         self.partitions[number] = true;
         let partition = self.plan.partitions[number].clone();
+        self.counts.add(if partition.is_one_way { Fault::OneWay } else { Fault::Partition });
         for id in self.network.ids() {
             let ends = self.network.link(id).ends;
             if !self.is_across(number, ends) {
@@ -135,7 +161,7 @@ impl World {
                 self.sever(id, true);
                 continue;
             }
-            let inside = usize::from(!partition.side.contains(&self.nodes[ends[0]].author));
+            let inside = usize::from(!partition.side.contains(&ends[0]));
             self.network.link_mut(id).sides[inside].stalled_until_us = partition.until_us;
         }
         Ok(())
@@ -150,11 +176,27 @@ impl World {
         Ok(())
     }
 
+    /// Some connection breaks, and comes back.
+    pub(super) fn flap(&mut self) -> Result<(), Violation> {
+        if self.has_healed {
+            return Ok(());
+        }
+        self.counts.add(Fault::Flapping);
+        let id = self.random.position(self.network.ids().len());
+        let is_silent = self.random.chance(250_000);
+        self.sever(id, is_silent);
+        let delay_us = self.random.range(0..=2 * self.plan.flap_every_us);
+        self.schedule(delay_us, Incident::Flap);
+        Ok(())
+    }
+
     /// The node that this one takes for the equivocating validator becomes the other one.
-    pub(super) fn swap_twins(&mut self, node: NodeId) -> Result<(), Violation> {
-        let Some(Byzantine::Twins(author)) = self.plan.byzantine else { return Ok(()) };
-        let twins = [NodeId::from(author), self.plan.validators];
-        self.twin_of[node] = if self.twin_of[node] == twins[0] { twins[1] } else { twins[0] };
+    pub(super) fn swap_twins(&mut self, node: NodeId, author: Author) -> Result<(), Violation> {
+        self.counts.add(Fault::Twins);
+        let twins: Vec<NodeId> = (0..self.nodes.len()).filter(|twin| self.nodes[*twin].author == author).collect();
+        let seen = self.twin_of[&(node, author)];
+        let other = twins.iter().copied().find(|twin| *twin != seen);
+        self.twin_of.insert((node, author), other.expect("twins are two"));
         for id in self.network.ids() {
             let link = self.network.link(id);
             if link.side_of(node).is_some() && link.ends.iter().any(|end| twins.contains(end)) {
@@ -167,8 +209,7 @@ impl World {
     /// What `observer` calls `other`: to it, one of the twins is the validator, and the other one somebody who listens.
     fn name_of(&mut self, other: NodeId, observer: NodeId) -> Peer {
         let author: Author = self.nodes[other].author;
-        let is_twin = matches!(self.plan.byzantine, Some(Byzantine::Twins(twin)) if twin == author);
-        if is_twin && self.twin_of[observer] != other {
+        if self.twin_of.get(&(observer, author)).is_some_and(|twin| *twin != other) {
             self.followers += 1;
             return Peer::Follower(self.followers);
         }
@@ -182,7 +223,9 @@ impl World {
     }
 
     fn is_across(&self, number: usize, ends: [NodeId; 2]) -> bool {
-        let is_inside = |node: NodeId| self.plan.partitions[number].side.contains(&self.nodes[node].author);
-        is_inside(ends[0]) != is_inside(ends[1])
+        let partition = &self.plan.partitions[number];
+        let is_inside = |node: NodeId| partition.side.contains(&node);
+        let is_spared = ends.iter().any(|end| partition.except == Some(*end));
+        !is_spared && is_inside(ends[0]) != is_inside(ends[1])
     }
 }
