@@ -1,7 +1,8 @@
 //! Fetching vertices by reference from peers (§9): what is wanted, from whom it is asked, and when again.
 //!
 //! A want is due at some time. Due wants go out oldest first in requests of at most [`FETCH_VERTICES_MAX`], one request in flight
-//! to a peer. The first attempt goes to the peer that sent the child, later ones to the others in turn.
+//! to a peer. The first attempt goes to the peer that sent the child, later ones to the others in turn; but whoever sends something
+//! that builds on a wanted vertex has it, and is asked next.
 
 use crate::message::{FETCH_VERTICES_MAX, Message};
 use crate::vertex::{Author, Round, VertexRef};
@@ -27,6 +28,8 @@ struct Want {
     /// Own ancestors above this round come with it, if there is room in the answer.
     above_round: Round,
     attempts: u32,
+    /// Who is asked next, out of turn.
+    next: Option<Author>,
 }
 
 struct Request {
@@ -53,12 +56,28 @@ impl Fetcher {
     /// Wants a vertex from `due_ms` on, first of all from `source`, and own ancestors of it above `above_round` if they fit into the
     /// answer. Already wanted, it is at most asked for earlier.
     pub fn want(&mut self, reference: VertexRef, source: Author, above_round: Round, due_ms: u64) {
-        let want = self.wants.entry(reference).or_insert(Want { due_ms, source, above_round, attempts: 0 });
+        let want = self.wants.entry(reference).or_insert(Want { due_ms, source, above_round, attempts: 0, next: None });
         if want.attempts == 0 && due_ms < want.due_ms {
             self.schedule.remove(&(want.due_ms, reference));
             want.due_ms = due_ms;
         }
         self.schedule.insert((want.due_ms, reference));
+    }
+
+    /// A peer sent something that builds on a wanted vertex, so it has it, if it is honest: it is asked next, from `due_ms` on. Else a
+    /// Byzantine author that shows a vertex and neither its parents nor any answer would hold up, for one retry after the other,
+    /// what honest authors build on it.
+    pub fn offer(&mut self, reference: &VertexRef, peer: Author, due_ms: u64) {
+        let Some(want) = self.wants.get_mut(reference) else { return };
+        if want.source == peer && want.attempts == 0 {
+            return;
+        }
+        want.next = Some(peer);
+        if due_ms < want.due_ms {
+            self.schedule.remove(&(want.due_ms, *reference));
+            want.due_ms = due_ms;
+            self.schedule.insert((due_ms, *reference));
+        }
     }
 
     /// Wants a vertex no more: it arrived, or nobody needs it.
@@ -114,7 +133,9 @@ impl Fetcher {
                 !self.requests.contains_key(peer)
                     && batches.get(peer).is_none_or(|(refs, _)| refs.len() < FETCH_VERTICES_MAX)
             };
-            let peer = choose_peer(&peers, want.source, want.attempts, is_free).expect("some peer has room");
+            let offered = want.next.take().filter(|peer| connected.contains(peer) && is_free(peer));
+            let peer = offered.or_else(|| choose_peer(&peers, want.source, want.attempts, is_free));
+            let peer = peer.expect("some peer has room");
             let (refs, above_round) = batches.entry(peer).or_insert((Vec::new(), Round::MAX));
             refs.push(reference);
             *above_round = want.above_round.min(*above_round);

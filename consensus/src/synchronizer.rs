@@ -12,6 +12,9 @@ pub const SUSPENDED_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The most parents being fetched for the vertices of one author.
 pub const FETCHING_MAX: usize = 1_024;
 
+/// Of the ancestors of a suspended vertex, so many are looked at for what its sender can be asked for.
+const OFFERED_MAX: usize = 512;
+
 /// A dropped vertex that others wait for is fetched again after so long.
 const DROPPED_RETRY_MS: u64 = 1_000;
 
@@ -102,6 +105,7 @@ impl Synchronizer {
                 self.start_fetching(*parent, reference.author, dag, fetcher, source, due_ms);
             }
         }
+        self.offer_ancestors(&parents, fetcher, source, due_ms);
         self.usage[usize::from(reference.author)].bytes += vertex.encoded_len();
         let known = self.suspended.insert(reference, Suspended { vertex, missing: parents.len() });
         assert!(known.is_none(), "{reference:?} was suspended twice");
@@ -201,6 +205,23 @@ impl Synchronizer {
         self.missing.get_mut(&parent).expect("what is fetched is missing").fetched_for = Some(child);
         self.usage[usize::from(child)].fetching += 1;
         fetcher.want(parent, source, dag.ancestry_floor(&parent), due_ms);
+    }
+
+    /// Has the missing ancestors of a vertex asked for from whoever sent the vertex, also those that have been asked for elsewhere.
+    fn offer_ancestors(&self, parents: &[VertexRef], fetcher: &mut Fetcher, source: Author, due_ms: u64) {
+        let mut seen: BTreeSet<VertexRef> = parents.iter().copied().collect();
+        let mut open = parents.to_vec();
+        while let Some(ancestor) = open.pop() {
+            let Some(suspended) = self.suspended.get(&ancestor) else {
+                fetcher.offer(&ancestor, source, due_ms);
+                continue;
+            };
+            for parent in &suspended.vertex.header().parents {
+                if seen.len() < OFFERED_MAX && self.missing.contains_key(parent) && seen.insert(*parent) {
+                    open.push(*parent);
+                }
+            }
+        }
     }
 
     fn stop_fetching(&mut self, parent: &VertexRef, fetcher: &mut Fetcher) {
