@@ -1,13 +1,14 @@
 //! What this validator may have signed and does not know of (§10).
 //!
 //! At every start the peers are asked for the latest vertex of their own, and the latest of ours that they hold. With the signing state
-//! intact the first proposal waits for the answers of a quorum of others, but not for long: a copy of an old database is
-//! noticed before anything is signed with it.
+//! intact the first proposal waits for the answers of a quorum of others; after a while those that make a quorum together with
+//! this validator are enough, since it can propose nothing without them. So a copy of an old database is noticed before
+//! anything is signed with it.
 //!
 //! With the signing state gone, or older than a vertex of ours that somebody shows, this is *amnesia*: nothing is proposed until the
 //! own latest vertices of a quorum of others are accepted here, or collected. Be ρ the highest round in which this validator ever
 //! signed. Its vertex has parents of a quorum of authors at ρ − 1, and any quorum of answers is from an honest one of them, whose
-//! latest vertex is of round ρ − 1 or higher. With R* the highest round in the answers, ρ ≤ R* + 1, so from R* + 2 on all rounds
+//! latest vertex is of round ρ − 1 or higher. With R* the highest round in the answers that count, ρ ≤ R* + 1, so from R* + 2 on all rounds
 //! are free. That the answers be accepted keeps a Byzantine peer from naming a round that does not exist; a vertex with our own
 //! signature, which nobody else can make, counts as it is.
 //!
@@ -17,7 +18,7 @@
 
 use crate::committee::Committee;
 use crate::dag::Dag;
-use crate::interface::Settings;
+use crate::interface::{Rule, Settings};
 use crate::message::Message;
 use crate::recovery::Past;
 use crate::vertex::{Author, Round, VertexRef};
@@ -28,19 +29,23 @@ pub struct Amnesia {
     own: Author,
     /// How many others have to answer.
     needed: usize,
+    /// How many have to when time is up and the signing state is intact.
+    needed_in_time: usize,
     retry_ms: u64,
     state: State,
     /// Own vertices up to this round may come in from an earlier life; this engine signs above it only.
     past_round: Round,
     /// The first round that this engine signed.
     signed_from: Option<Round>,
+    /// When the answers were looked at last.
+    settled_at_ms: u64,
     /// By author.
     peers: Vec<Peer>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
-    /// Nothing speaks against the signing state, but the peers may still; until then at most.
+    /// Nothing speaks against the signing state, but the peers may still. From then on fewer answers are enough.
     Asking { until_ms: u64 },
     /// What was signed is not known.
     Lost,
@@ -75,16 +80,20 @@ impl Amnesia {
         let state = match past.is_lost {
             true => State::Lost,
             false if others == 0 || !settings.stop_at_own_equivocation => State::Known,
+            false if settings.rule_taken_out == Some(Rule::StartCheck) => State::Known,
             false => State::Asking { until_ms: now_ms + settings.latest_wait_ms },
         };
         Amnesia {
             own,
             // A validator alone that lost its signing state can learn from nobody, so it waits for ever.
             needed: committee.quorum().min(others).max(1),
+            // With this validator they are a quorum, without which no vertex is made anyway.
+            needed_in_time: committee.quorum() - 1,
             retry_ms: settings.fetch_retry_ms,
             state,
             past_round: past.round,
             signed_from: None,
+            settled_at_ms: now_ms,
             peers: vec![Peer::default(); committee.size()],
         }
     }
@@ -166,6 +175,7 @@ impl Amnesia {
 
     /// Looks at the answers again. Returns R* + 1, the highest round that may be taken, when amnesia ends by it.
     pub fn settle(&mut self, dag: &Dag, now_ms: u64) -> Option<Round> {
+        self.settled_at_ms = now_ms;
         for peer in &mut self.peers {
             peer.is_settled |=
                 peer.answer.is_some_and(|latest| latest.round <= dag.gc_round() || dag.contains(&latest));
@@ -174,7 +184,7 @@ impl Amnesia {
             State::Known => None,
             State::Asking { until_ms } => {
                 let answers = self.peers.iter().filter(|peer| peer.answer.is_some()).count();
-                if answers >= self.needed || now_ms >= until_ms {
+                if answers >= self.needed || (now_ms >= until_ms && answers >= self.needed_in_time) {
                     self.state = State::Known;
                 }
                 None
@@ -207,8 +217,8 @@ impl Amnesia {
     /// When to poll, or to settle, again.
     pub fn next_poll_ms(&self, connected: &BTreeSet<Author>) -> Option<u64> {
         let until_ms = match self.state {
-            State::Asking { until_ms } => Some(until_ms),
-            State::Lost | State::Known => None,
+            State::Asking { until_ms } if until_ms > self.settled_at_ms => Some(until_ms),
+            State::Asking { .. } | State::Lost | State::Known => None,
         };
         connected.iter().filter_map(|author| self.due_ms(*author)).chain(until_ms).min()
     }

@@ -240,7 +240,9 @@ impl CatchUp {
         if self.pending_until_ms.is_some() || !self.has_to_ask(last) || now_ms < self.ask_after_ms {
             return None;
         }
-        let is_worth_asking = !self.tentative.is_empty() || (self.own.is_none() && self.is_progressing);
+        // Whoever hands out a few commits at a time, as late as it may, would otherwise be asked for ever.
+        let is_worth_asking =
+            self.has_more && (!self.tentative.is_empty() || (self.own.is_none() && self.is_progressing));
         let peer = match self.asked.filter(|peer| connected.contains(peer) && is_worth_asking) {
             Some(peer) => peer,
             None => {
@@ -298,6 +300,10 @@ impl CatchUp {
         let refs: usize = self.tentative.iter().map(|(commit, _)| commit.vertices.len()).sum();
         let is_too_much = self.tentative.len() > TENTATIVE_COMMITS_MAX || refs > TENTATIVE_REFS_MAX;
         if is_useful && !is_too_much {
+            if !self.is_progressing {
+                // The votes for these few are still to be made; the next peer may have them by then.
+                self.ask_after_ms = now_ms + self.retry_ms;
+            }
             return;
         }
         self.give_up_on_peer();

@@ -68,7 +68,8 @@ impl Engine {
     /// what it may have signed (§10).
     ///
     /// # Panics
-    /// If the recovered commits are no chain, or too few.
+    /// If the recovered commits are no chain, or too few; if the signing state or the key is not the author's; if the least round delay
+    /// is zero.
     pub fn start(
         committee: Arc<Committee>,
         own: Option<(Author, SecretKey)>,

@@ -20,7 +20,7 @@ pub struct Now {
     pub wall_ms: u64,
 }
 
-/// Local choices of one node. Nothing in here affects safety. All times in milliseconds.
+/// Local choices of one node. Nothing in here affects safety but the last two, which only tests change. All times in milliseconds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
     /// The least time between two own vertices.
@@ -37,7 +37,8 @@ pub struct Settings {
     pub fetch_retry_ms: u64,
     /// How long there may be commits elsewhere and none here before certified commits are fetched.
     pub commit_stall_ms: u64,
-    /// How long after a start the first proposal waits for the peers to tell what they hold of this validator's (§10).
+    /// How long after a start the first proposal waits for a quorum of others to tell what they hold of this validator's (§10). After
+    /// that it waits for one less.
     pub latest_wait_ms: u64,
     /// How often an observer that knows all commits of a peer asks for the next ones.
     pub follow_poll_ms: u64,
@@ -57,6 +58,8 @@ pub enum Rule {
     AbsentNearCommitsOnly,
     /// §11: after a start from a snapshot the vertices of earlier commits are flagged.
     FlagsOfEarlierCommits,
+    /// §10: nothing is signed before the others have told what they hold.
+    StartCheck,
     /// §12: the first vertex of another for the next round ends idling.
     Waking,
 }

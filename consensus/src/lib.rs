@@ -61,12 +61,13 @@
 //!   the same code and compared by digest.
 //!
 //! # Followers
-//! An engine without a key subscribes to nothing. It asks one peer for certified commits all the time, at once as long as that
-//! brings it on, else every 200 ms and the next peer; it checks chain and votes, fetches the vertices by reference and applies the commits.
+//! An engine without a key subscribes to nothing. It asks one peer for certified commits all the time, at once and the same one as
+//! long as its answers are full, else the next peer, every 200 ms once nothing new comes; it checks chain and votes, fetches the vertices by reference and applies the commits.
 //!
 //! # Limits
-//! f = 1: of an equivocator a commit brings in at most the chains that the vertices of others link, 60 rounds of each. Three honest validators
-//! link at most one a round, 180 chains of 60 vertices in all, 10,800: far below [`commit::COMMIT_VERTICES_MAX`] (32,768).
+//! f = 1: of an equivocator a commit brings in at most the chains that the vertices of others link, 60 rounds of each. The honest
+//! validators, five of six at most, link one a round each: 300 chains of 60 vertices in all, 18,000, below
+//! [`commit::COMMIT_VERTICES_MAX`] (32,768).
 //!
 //! f ≥ 2: two colluding equivocators may make a tree, each copy linking another copy of both of them in the round before: 15 rounds of
 //! it are 2^15 = 32,768 vertices, about 20 MB to make and to serve. Whoever has accepted it knows both as equivocators and links
@@ -78,8 +79,10 @@
 //!
 //! # Deviations from the design so far
 //! - Epochs (§12) are not there yet: one epoch. Vertices and commits carry the epoch already.
-//! - With the signing state intact, too, the first proposal after a start waits for the answers of a quorum of others, at most a second
-//!   (§10 has it start at once): a copy of an old database is noticed before anything is signed.
+//! - With the signing state intact, too, the first proposal after a start waits for the answers of a quorum of others, after a second
+//!   for one less (§10 has it start at once): a copy of an old database is noticed before anything is signed.
+//! - R* is the highest round in the answers that are accepted here or collected, not in all (§10): the round that the proof needs is
+//!   among them, and a lie about a round that does not exist raises nothing.
 //! - Amnesia counts the first answer of a peer on a connection until it is settled; newer ones are not asked for.
 //! - `FetchVertices` answers add own ancestors of what was asked for, up to 32 vertices (§9 has them asked for one by one).
 //! - Of the rounds that the clock passed unproposed (§4) all are proposed, lowest first, while the last proposal is at most three

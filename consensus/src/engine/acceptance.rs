@@ -27,6 +27,8 @@ impl Engine {
         let is_slot_free = self.note_equivocation(&vertex, outputs);
         if !is_referenced {
             if !is_pushed || !is_slot_free {
+                // It may have been fetched for an amnesia that is over.
+                self.fetcher.cancel(&reference);
                 return;
             }
             let is_too_high = reference.round > self.dag.highest_round() + AHEAD_ROUNDS_MAX;

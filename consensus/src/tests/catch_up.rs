@@ -141,6 +141,22 @@ fn one_authors_votes_forged_votes_and_votes_for_other_commits_certify_nothing() 
 }
 
 #[test]
+fn whoever_hands_out_little_is_not_asked_again_before_the_others() {
+    let mut parts = Parts::new();
+    let chain = parts.chain(150, "a");
+    parts.fall_behind(&chain[149]);
+    assert_eq!(parts.poll(0), Some((0, 1)));
+    // As late as it may answer, two commits and votes for the first.
+    let votes = parts.votes(&chain[0], &[0, 1]);
+    parts.answer(0, &chain[..2], &votes, 990);
+    assert_eq!(parts.poll(990), Some((1, 2)), "and what was not certified is shown again");
+    // One commit that nobody voted for yet: the next one is asked, but not at once.
+    parts.answer(1, &chain[1..2], &[], 1_000);
+    assert_eq!(parts.poll(1_000), None);
+    assert_eq!(parts.poll(1_300), Some((2, 2)));
+}
+
+#[test]
 fn votes_that_come_with_a_later_range_certify_earlier_ones() {
     // All 150 commits were decided in one go: nobody voted for any but the last.
     let mut parts = Parts::new();

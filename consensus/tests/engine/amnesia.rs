@@ -3,7 +3,7 @@
 use crate::network::{Network, committee};
 use crate::progress::{common_commit, run_under_load};
 use bytes::Bytes;
-use farthing_consensus::engine::Signing;
+use farthing_consensus::engine::{Rule, Signing};
 
 /// How peers answer the question for the latest vertices.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -105,7 +105,7 @@ fn with_one_more_validator_away_amnesia_waits_for_it() {
 }
 
 /// Validator 2 starts on a copy of its disk that is some seconds old, with the others reachable or not.
-fn start_on_a_stale_copy(latest_wait_ms: u64, away: &[usize]) -> Network {
+fn start_on_a_stale_copy(rule_taken_out: Option<Rule>, away: &[usize]) -> Network {
     let mut network = Network::new(committee(4), 6);
     network.start_all();
     run_under_load(&mut network, 50, 3_000);
@@ -114,7 +114,7 @@ fn start_on_a_stale_copy(latest_wait_ms: u64, away: &[usize]) -> Network {
     network.crash(2);
     network.restore_disk(2, copy);
     away.iter().for_each(|peer| network.crash(*peer));
-    network.nodes[2].settings.latest_wait_ms = latest_wait_ms;
+    network.nodes[2].settings.rule_taken_out = rule_taken_out;
     network.start(2);
     network.connect_all();
     network.run_for(400);
@@ -123,12 +123,12 @@ fn start_on_a_stale_copy(latest_wait_ms: u64, away: &[usize]) -> Network {
 
 #[test]
 fn a_stale_copy_of_the_database_is_noticed_before_anything_is_signed() {
-    let mut network = start_on_a_stale_copy(1_000, &[]);
+    let mut network = start_on_a_stale_copy(None, &[]);
     run_under_load(&mut network, 50, 6_000);
     let status = network.status(2);
     assert!(!status.amnesia && status.last_proposed + 5 > status.round, "{status:?}");
     // One of the others is enough to notice it, though not to end it.
-    let mut network = start_on_a_stale_copy(1_000, &[0, 3]);
+    let mut network = start_on_a_stale_copy(None, &[0, 3]);
     network.run_for(20_000);
     assert!(network.status(2).amnesia);
     network.start(0);
@@ -142,7 +142,25 @@ fn a_stale_copy_of_the_database_is_noticed_before_anything_is_signed() {
 #[test]
 #[should_panic(expected = "signed two vertices of round")]
 fn a_stale_copy_that_does_not_wait_for_its_peers_signs_slots_again() {
-    start_on_a_stale_copy(0, &[]);
+    start_on_a_stale_copy(Some(Rule::StartCheck), &[]);
+}
+
+#[test]
+fn a_stale_copy_is_noticed_however_late_the_peers_can_be_asked() {
+    let mut network = Network::new(committee(4), 6);
+    network.start_all();
+    run_under_load(&mut network, 50, 3_000);
+    let copy = network.nodes[2].disk.clone();
+    run_under_load(&mut network, 50, 2_000);
+    network.crash(2);
+    network.restore_disk(2, copy);
+    network.start(2);
+    // Reading a large state, or dialling, takes longer than the time that the others are given.
+    network.run_for(1_500);
+    network.connect_all();
+    run_under_load(&mut network, 50, 6_000);
+    let status = network.status(2);
+    assert!(!status.amnesia && status.last_proposed + 5 > status.round, "{status:?}");
 }
 
 #[test]
