@@ -95,6 +95,11 @@ impl Executor {
         }
     }
 
+    /// The verdict on a vertex, if it is known and not forgotten.
+    pub fn verdict_on(&self, reference: &VertexRef) -> Option<&Verdict> {
+        self.verdicts.get(reference)?.as_ref()
+    }
+
     /// Queues a commit, which must be the next one.
     pub fn enqueue(&mut self, commit: CommittedVertices) {
         let expected = self.queue.back().map_or(self.ledger.commit_index(), |last| last.commit.index) + 1;

@@ -191,6 +191,19 @@ fn double_signing_and_sending_before_syncing() {
 }
 
 #[test]
+fn a_vertex_of_an_earlier_life_may_be_shown_again_once_it_is_durable() {
+    let mut checker = checker();
+    let storage = MemoryStorage::default();
+    let past = vertex(5, 10);
+    let batch = Batch { vertices: vec![past.clone()], ..Batch::default() };
+    storage.apply(&batch, true).expect("memory takes it");
+    assert!(matches!(checker.sent(0, &past, &storage), Err(Violation::Durability(_))));
+    checker.replaced_disk(0);
+    checker.sent(0, &past, &storage).expect("the disk was replaced");
+    assert!(matches!(checker.sent(0, &vertex(6, 10), &storage), Err(Violation::Durability(_))));
+}
+
+#[test]
 fn results_that_no_block_has_or_that_are_not_durable() {
     let (mut checker, mut clients) = (checker(), Clients::new(1));
     let id = issued(&mut checker, &mut clients).id();

@@ -13,7 +13,7 @@ fn late(seed: u64, validators: usize) -> Plan {
     Plan {
         latecomer: Some((author, LATE_US)),
         faults_until_us: LATE_US + 10 * SECOND_US,
-        transactions_per_second: 5,
+        transactions_per_second: 20,
         flush_interval_ms: 1_000,
         ..Plan::calm(seed, validators)
     }

@@ -448,19 +448,20 @@ impl Replica {
         self.log.push(Held::CertifiedUpTo(self.certifier.certified_height()));
     }
 
-    /// Own vertices that nobody committed: what they carried is proposed again, also if it was admitted before a restart.
+    /// Own vertices that nobody committed: what they carried is proposed again, also if it was admitted before a restart. Those
+    /// that peers showed after amnesia may hold anything, so only what was verified here counts; if that is not done yet, it is
+    /// as if the restart had lost it.
     fn uncommitted(&mut self, vertices: &[VerifiedVertex]) {
         let ledger = self.executor.ledger();
         for vertex in vertices {
-            let transactions = crate::payload::decode(vertex.payload()).expect("an own payload decodes");
-            for signed in transactions {
-                let transaction = VerifiedTransaction::from_own_storage(signed, self.committee.chain());
+            let Some(Verdict::Valid(transactions)) = self.executor.verdict_on(&vertex.reference()) else { continue };
+            for transaction in transactions {
                 let id = transaction.id();
                 if self.mempool.contains(&id) {
                     self.mempool.propose_again([id]);
                 } else if ledger.check(transaction.transaction(), ledger.timestamp_ms()).is_ok() {
                     // Nobody waits for it here any more. If there is no room, it is as if the restart had lost it.
-                    let _ = self.mempool.insert(transaction);
+                    let _ = self.mempool.insert(transaction.clone());
                 }
             }
         }

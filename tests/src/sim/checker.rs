@@ -12,7 +12,7 @@ use farthing_core::transaction::{TransactionId, VerifiedTransaction};
 use farthing_node::replica::Settled;
 use farthing_node::storage::memory::MemoryStorage;
 use farthing_node::storage::{BlockRecord, Storage};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something that must never happen, and did.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +91,8 @@ pub struct Checker {
     blocks: Vec<KnownBlock>,
     /// What left an honest machine, by slot.
     signed: BTreeMap<(Author, Round), Digest>,
+    /// Nodes whose disk was replaced by an empty one or an old copy.
+    replaced: BTreeSet<NodeId>,
     /// What clients signed.
     issued: BTreeMap<TransactionId, (Address, u64)>,
     /// What consumed a nonce, and where.
@@ -111,6 +113,7 @@ impl Checker {
             timestamp_ms: 0,
             blocks: Vec::new(),
             signed: BTreeMap::new(),
+            replaced: BTreeSet::new(),
             issued: BTreeMap::new(),
             results: BTreeMap::new(),
             consumed: BTreeMap::new(),
@@ -187,6 +190,11 @@ impl Checker {
         Ok(())
     }
 
+    /// The disk of a node is replaced by an empty one or an old copy: what it signed before is not on it.
+    pub fn replaced_disk(&mut self, node: NodeId) {
+        self.replaced.insert(node);
+    }
+
     /// A vertex of its own leaves an honest machine.
     ///
     /// # Errors
@@ -199,7 +207,9 @@ impl Checker {
             return Err(Violation::DoubleSigning(message));
         }
         let state = storage.durable_signing_state().flatten();
-        if state.is_none_or(|state| state.round < reference.round) {
+        // A vertex of an earlier life came back from peers, and is shown again after a restart.
+        let is_past = self.replaced.contains(&node) && storage.has_durable_vertex(&reference);
+        if !is_past && state.is_none_or(|state| state.round < reference.round) {
             let message = format!("node {node} sent {reference:?} with the signing state {state:?}");
             return Err(Violation::Durability(message));
         }

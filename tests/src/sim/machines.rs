@@ -321,6 +321,7 @@ impl World {
         self.counts.add(Fault::DiskLoss);
         self.crash(id)?;
         self.nodes[id].replace_disk(&self.plan, None);
+        self.checker.replaced_disk(id);
         Ok(())
     }
 
@@ -330,6 +331,7 @@ impl World {
         let copy = self.copy.take();
         assert!(copy.is_some(), "a copy is made before it is used");
         self.nodes[id].replace_disk(&self.plan, copy);
+        self.checker.replaced_disk(id);
         Ok(())
     }
 

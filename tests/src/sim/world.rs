@@ -158,6 +158,12 @@ impl World {
             nodes,
             plan,
         };
+        // These last from the beginning to the end.
+        for fault in [Fault::SlowDisk, Fault::TinyLimits] {
+            if world.plan.faults.has(fault) {
+                world.counts.add(fault);
+            }
+        }
         world.schedule_plan();
         world
     }

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::test_support::transfer;
+use farthing_consensus::vertex::{SignedHeader, Vertex, VertexHeader};
+use farthing_core::keys::Signature;
 
 #[test]
 fn what_a_lost_vertex_carried_is_proposed_again_after_a_restart() {
@@ -30,4 +32,45 @@ fn what_a_lost_vertex_carried_is_proposed_again_after_a_restart() {
         cluster.connect(0, other);
     }
     cluster.run_until("the transfer", |cluster| (0..4).all(|id| cluster.is_settled(id, &transaction)));
+}
+
+#[test]
+fn an_own_vertex_that_peers_showed_counts_only_as_what_it_was_found_to_be() {
+    let mut cluster = Cluster::connected(1, 0);
+    let replica = cluster.machines[0].replica.as_mut().expect("it runs");
+    let transaction = transfer(1, 1);
+    let mut forged = transaction.signed().clone();
+    forged.signature.0[0] ^= 1;
+    let forged = own_vertex(50, forged.encode());
+    let garbage = own_vertex(51, vec![0xff; 40]);
+    let honest = own_vertex(52, transaction.signed().encode());
+    let vertices = [forged, garbage, honest];
+    for vertex in &vertices {
+        replica.accepted(vertex.clone(), &mut Vec::new()).expect("it goes on");
+    }
+
+    replica.uncommitted(&vertices);
+    assert!(!replica.is_pending(&transaction.id()), "nothing was verified yet");
+    replica.executor.verdict(&vertices[0].reference(), Verdict::Void);
+    replica.executor.verdict(&vertices[1].reference(), Verdict::Void);
+    replica.uncommitted(&vertices);
+    assert!(!replica.is_pending(&transaction.id()), "it was forged");
+    replica.executor.verdict(&vertices[2].reference(), Verdict::Valid(vec![transaction.clone()]));
+    replica.uncommitted(&vertices);
+    assert!(replica.is_pending(&transaction.id()));
+}
+
+fn own_vertex(round: u64, payload: Vec<u8>) -> VerifiedVertex {
+    let header = VertexHeader {
+        epoch: 0,
+        round,
+        author: 0,
+        timestamp_ms: START_MS,
+        parents: Vec::new(),
+        payload_digest: Digest::of_bytes(&payload),
+        commit_vote: None,
+        attestations: Vec::new(),
+    };
+    let signed = SignedHeader { header, signature: Signature([1; 64]) };
+    VerifiedVertex::from_own_storage(Vertex { signed, payload: payload.into() })
 }
