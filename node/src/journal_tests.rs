@@ -153,6 +153,10 @@ impl Storage for Failing {
         self.disk.certificate(height)
     }
 
+    fn newest_certificate(&self) -> Result<u64, StorageError> {
+        self.disk.newest_certificate()
+    }
+
     fn transaction(&self, id: &TransactionId) -> Result<Option<IndexedTransaction>, StorageError> {
         self.disk.transaction(id)
     }

@@ -92,6 +92,11 @@ impl MemoryStorage {
         self.disk().durable.signing_state
     }
 
+    /// Whether a power failure leaves this vertex.
+    pub fn has_durable_vertex(&self, reference: &VertexRef) -> bool {
+        self.disk().durable.vertices.contains_key(reference)
+    }
+
     /// The newest commit that a power failure leaves, 0 if there is none.
     pub fn durable_commit(&self) -> u64 {
         last_key(&self.disk().durable.commits)
@@ -177,6 +182,10 @@ impl Storage for MemoryStorage {
 
     fn certificate(&self, height: u64) -> Result<Option<Vec<CertificateAttestation>>, StorageError> {
         self.read(|tables| tables.certificates.get(&height).cloned())
+    }
+
+    fn newest_certificate(&self) -> Result<u64, StorageError> {
+        self.read(|tables| last_key(&tables.certificates))
     }
 
     fn transaction(&self, id: &TransactionId) -> Result<Option<IndexedTransaction>, StorageError> {

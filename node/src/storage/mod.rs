@@ -9,7 +9,8 @@
 //! # What is kept how long
 //! Headers, certificates, history, evidence and state for ever; the rest as [`Retention`] says, in steps of 100 to 1,000 commits or
 //! blocks, so that each may reach back up to 99 further than asked. Nothing at all is removed before the first flush.
-//! - **Commits and vertices**, empty ones too: what peers may need that are some commits behind, and what replay needs.
+//! - **Commits and vertices**, empty ones too: what peers may need that are some commits behind, and what replay needs. As long
+//!   as blocks are not certified, all of them: there is no snapshot from which peers could go on without.
 //! - **Bodies**: a block's record, its commit and its payloads. [`Storage::block`] finds nothing once the body is gone.
 //! - **Index of ids**: an entry goes once its block's body is gone *and* its block is older than `transactions_ms`.
 //!
@@ -294,6 +295,9 @@ pub trait Storage: Send + Sync + 'static {
 
     /// The attestations stored for the block at this height.
     fn certificate(&self, height: u64) -> Result<Option<Vec<CertificateAttestation>>, StorageError>;
+
+    /// Height of the newest block that has attestations stored; 0 if there is none.
+    fn newest_certificate(&self) -> Result<u64, StorageError>;
 
     /// Where a transaction stands, and what became of it.
     fn transaction(&self, id: &TransactionId) -> Result<Option<IndexedTransaction>, StorageError>;

@@ -4,7 +4,9 @@
 //! that a removal is worth its fixed cost (a synced write, and a tombstone that readers pass over until it is compacted), and of at
 //! most [`STEP_MAX`], which bounds the work of one call.
 //!
-//! No floor passes the newest flush point: state is rebuilt from there.
+//! No floor passes the newest flush point: state is rebuilt from there. Commits and vertices stay also as long as no block above
+//! them is certified: without one there is no snapshot that could stand in for them, and a validator that was off for long may be
+//! the very one whose attestation is missing.
 
 use super::{Retention, Storage, StorageError};
 use crate::snapshot::Manifest;
@@ -63,7 +65,10 @@ impl Floors {
         let commits = step(self.commits, newest_commit.saturating_sub(retention.commits).min(flush.commit_index));
         // The commits after the first one that stays draw from the rounds above its gc round, and from no others. (A
         // network with a lower depth of collection keeps a little more than it needs.)
-        if let Some(first) = storage.commit(commits)? {
+        if commits > self.commits
+            && commits <= certified_commit(storage)?
+            && let Some(first) = storage.commit(commits)?
+        {
             next.commits = commits;
             next.rounds = self.rounds.max(first.leader.round.saturating_sub(GC_DEPTH));
         }
@@ -98,6 +103,12 @@ impl Floors {
         }
         Ok(bodies.min(self.transactions + STEP_MAX))
     }
+}
+
+/// The commit that made the newest certified block, 0 if there is none.
+fn certified_commit(storage: &impl Storage) -> Result<u64, StorageError> {
+    let header = storage.header(storage.newest_certificate()?)?;
+    Ok(header.map_or(0, |header| header.commit_index))
 }
 
 /// Moves a floor towards `target`, by [`STEP_MIN`] to [`STEP_MAX`] or not at all.

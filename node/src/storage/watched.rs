@@ -92,6 +92,10 @@ impl<S: Storage> Storage for WatchedStorage<S> {
         self.watch(self.storage.certificate(height))
     }
 
+    fn newest_certificate(&self) -> Result<u64, StorageError> {
+        self.watch(self.storage.newest_certificate())
+    }
+
     fn transaction(&self, id: &TransactionId) -> Result<Option<IndexedTransaction>, StorageError> {
         self.watch(self.storage.transaction(id))
     }

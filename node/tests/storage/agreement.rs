@@ -24,7 +24,7 @@ fn compare(seed: u64) {
     let directory = tempfile::tempdir().unwrap();
     let (memory, mut rocks) = (MemoryStorage::default(), open(directory.path()));
     let mut network = Network::new(3);
-    let busy_of_ten = below(11);
+    let busy_of_ten = 1 + below(10);
     for step in 0..2_500_u64 {
         let payload = vec![step as u8; 1 + below(500) as usize];
         let mut batch = match below(10) {

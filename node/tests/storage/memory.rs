@@ -42,10 +42,11 @@ fn pruning_makes_durable_what_it_relies_on() {
     for _ in 0..800 {
         storage.apply(&network.idle(), false).unwrap();
     }
+    storage.apply(&network.busy(b"payload", 1), false).unwrap();
     storage.apply(&network.flush(), false).unwrap();
-    let retention = Retention { commits: 600, blocks: 10, transactions_ms: 0 };
+    let retention = Retention { commits: 601, blocks: 10, transactions_ms: 0 };
     assert!(storage.prune(&retention).unwrap());
     storage.crash(0);
-    assert_eq!(storage.state().unwrap().unwrap().0.commit_index, 800);
-    assert_eq!((storage.commit(199).unwrap(), storage.newest_commit().unwrap()), (None, 800));
+    assert_eq!(storage.state().unwrap().unwrap().0.commit_index, 801);
+    assert_eq!((storage.commit(199).unwrap(), storage.newest_commit().unwrap()), (None, 801));
 }

@@ -157,6 +157,30 @@ fn nothing_goes_before_the_first_flush_and_nothing_that_replay_needs() {
 }
 
 #[test]
+fn without_certified_blocks_no_commit_goes() {
+    over_both(|storage| {
+        let mut network = Network::new(2);
+        let write = |network: &mut Network, is_certified: bool| {
+            let mut batch = network.busy(b"payload", 1);
+            if !is_certified {
+                batch.certificates.clear();
+            }
+            storage.apply(&batch, false).unwrap();
+        };
+        (0..1_000).for_each(|_| write(&mut network, false));
+        storage.apply(&network.flush(), false).unwrap();
+        prune_all(storage, &LITTLE);
+        assert!(storage.commit(1).unwrap().is_some());
+        assert_eq!(storage.vertices(1, 1, 9).unwrap().len(), 2);
+        assert_eq!(storage.block(1).unwrap(), None, "bodies help nobody to catch up");
+        write(&mut network, true);
+        prune_all(storage, &LITTLE);
+        assert_eq!(storage.commit(1).unwrap(), None);
+        assert!(storage.vertices(1, 1, 9).unwrap().is_empty());
+    });
+}
+
+#[test]
 fn one_call_does_a_bounded_amount_of_work() {
     over_both(|storage| {
         let mut network = Network::new(1);

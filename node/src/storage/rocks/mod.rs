@@ -349,6 +349,10 @@ impl Storage for RocksStorage {
         self.read(keys::CERTIFICATES, &keys::number(height))
     }
 
+    fn newest_certificate(&self) -> Result<u64, StorageError> {
+        self.last_number(keys::CERTIFICATES)
+    }
+
     fn transaction(&self, id: &TransactionId) -> Result<Option<IndexedTransaction>, StorageError> {
         let indexed: Option<IndexedTransaction> = self.read(keys::TRANSACTIONS, id.as_bytes())?;
         let floor = self.transactions_floor.load(Ordering::Acquire);
@@ -383,13 +387,17 @@ impl Storage for RocksStorage {
         let read_point = || self.read::<FlushPoint>(keys::META, keys::META_FLUSH_POINT);
         let Some(mut point) = read_point()? else { return Ok(None) };
         loop {
+            // While a snapshot is put in the place of the state, the slots are of neither.
+            if self.is_installing()? {
+                return Ok(None);
+            }
             let mut options = ReadOptions::default();
             options.fill_cache(false);
             // An iterator sees the database as it is when it is made. Point and slots change together, so if the point is the
             // same before and after, it is that of the slots.
             let entries = self.scan(keys::STATE, IteratorMode::Start, options);
             let after = read_point()?.ok_or_else(|| StorageError::Damaged("the flush point is gone".into()))?;
-            if after == point {
+            if after == point && !self.is_installing()? {
                 let slots = entries.map(|entry| {
                     let (key, bytes) = entry?;
                     let slot = (*key).try_into().map_err(|_| bad_key(keys::STATE, &key))?;

@@ -1,6 +1,7 @@
 //! Opening: what RocksDB is told, and whose database this is.
 
 use super::{RocksStorage, database_error, keys, logs};
+use crate::init::sync_directory;
 use crate::storage::StorageError;
 use farthing_core::hash::ChainHash;
 use farthing_core::keys::PublicKey;
@@ -46,7 +47,9 @@ pub(super) fn open(
     options: &OpenOptions,
     transactions_floor: &Arc<AtomicU64>,
 ) -> Result<DB, StorageError> {
+    // The entry of a new directory must last as long as what is synced in it.
     std::fs::create_dir_all(path)
+        .and_then(|()| path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_directory))
         .map_err(|error| StorageError::Database(format!("cannot make the directory {}: {error}", path.display())))?;
     let database = database_options();
     if !path.join("CURRENT").exists() {

@@ -62,11 +62,16 @@ impl RocksStorage {
 
     /// Goes on with an installation that was interrupted at any moment, if there is one.
     pub(super) fn resume_install(&self) -> Result<(), StorageError> {
-        let mark = self.db.get_pinned_cf(self.column(keys::META), keys::META_INSTALLING);
-        if mark.map_err(|error| database_error(&error))?.is_some() {
+        if self.is_installing()? {
             self.finish_install()?;
         }
         Ok(())
+    }
+
+    /// Whether an installation is under way.
+    pub(super) fn is_installing(&self) -> Result<bool, StorageError> {
+        let mark = self.db.get_pinned_cf(self.column(keys::META), keys::META_INSTALLING);
+        Ok(mark.map_err(|error| database_error(&error))?.is_some())
     }
 
     /// Everything after the mark. Until the last write, which removes the mark, it can be done again from the start.
