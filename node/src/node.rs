@@ -47,7 +47,7 @@ const TRANSACTIONS_MARGIN_MS: u64 = 600_000;
 /// # Errors
 /// Whatever keeps the node from starting or from going on, with what to do about it.
 pub fn run(config: Config) -> anyhow::Result<()> {
-    let home = config.home.clone();
+    let noted = config.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads to run on")?;
     let result = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
@@ -63,7 +63,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     // What is still running are connections of clients; they have had their time.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     if let Some(error) = result.as_ref().err().filter(|error| is_damage(error)) {
-        match repair::note_damage(&home, &format!("{error:#}")) {
+        match repair::note_damage(&noted, &format!("{error:#}")) {
             Ok(()) => {
                 tracing::error!("the next start moves the database aside and fetches the ledger from the other nodes")
             }

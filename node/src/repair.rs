@@ -34,11 +34,14 @@ pub enum RepairError {
     },
 }
 
-/// Notes durably that the database is damaged, and how.
+/// Notes durably that the database is damaged, and how. Only who has the database to itself can tell: what another process is writing
+/// may look damaged.
 ///
 /// # Errors
-/// [`RepairError::Io`]: the next start will find the damage again.
-pub fn note_damage(home: &Path, how: &str) -> Result<(), RepairError> {
+/// [`RepairError::InUse`]; [`RepairError::Io`]: the next start will find the damage again.
+pub fn note_damage(config: &Config, how: &str) -> Result<(), RepairError> {
+    let (home, database) = (&config.home, config.database());
+    let _lock = database.exists().then(|| lock(&database)).transpose()?;
     let path = home.join(DAMAGE_FILE);
     let write = || {
         let mut file = File::create(&path)?;

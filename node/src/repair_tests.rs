@@ -29,7 +29,7 @@ fn a_database_is_moved_aside_only_if_it_is_damaged() {
     assert_eq!(move_damaged_aside(&config).unwrap(), None);
     assert!(config.database().join("CURRENT").exists());
 
-    note_damage(&config.home, "block 7 is gone").unwrap();
+    note_damage(&config, "block 7 is gone").unwrap();
     assert_eq!(move_damaged_aside(&config).unwrap().as_deref(), Some("block 7 is gone"));
     assert!(!config.database().exists() && !config.home.join(DAMAGE_FILE).exists());
     assert!(config.home.join(DAMAGED_DIRECTORY).join("CURRENT").exists());
@@ -42,7 +42,7 @@ fn one_damaged_database_is_kept() {
     for round in ["first", "second"] {
         drop(open(&config));
         fs::write(config.database().join("mark"), round).unwrap();
-        note_damage(&config.home, round).unwrap();
+        note_damage(&config, round).unwrap();
         assert_eq!(move_damaged_aside(&config).unwrap().as_deref(), Some(round));
     }
     assert_eq!(fs::read_to_string(config.home.join(DAMAGED_DIRECTORY).join("mark")).unwrap(), "second");
@@ -51,7 +51,7 @@ fn one_damaged_database_is_kept() {
 #[test]
 fn a_crash_after_the_move_is_no_harm() {
     let (_directory, config) = home();
-    note_damage(&config.home, "bit rot").unwrap();
+    note_damage(&config, "bit rot").unwrap();
     fs::rename(config.database(), config.home.join(DAMAGED_DIRECTORY)).unwrap();
     assert_eq!(move_damaged_aside(&config).unwrap().as_deref(), Some("bit rot"));
     assert!(config.home.join(DAMAGED_DIRECTORY).join("CURRENT").exists(), "the damaged one is still kept");
@@ -63,7 +63,7 @@ const HOME_VARIABLE: &str = "FARTHING_REPAIR_TEST_HOME";
 #[test]
 fn a_database_in_use_stays_where_it_is() {
     let (_directory, config) = home();
-    note_damage(&config.home, "bit rot").unwrap();
+    note_damage(&config, "bit rot").unwrap();
     // The lock is one between processes.
     let mut other = Command::new(std::env::current_exe().unwrap())
         .args(["repair::tests::holds_what_the_environment_names", "--exact", "--ignored", "--nocapture"])

@@ -34,7 +34,7 @@ pub(super) struct Allowance {
 
 /// Tokens, counted in billionths so that refilling needs no rounding.
 #[derive(Debug)]
-struct Bucket {
+pub(super) struct Bucket {
     per_second: u32,
     tokens_e9: i128,
     refilled_at: Instant,
@@ -69,9 +69,18 @@ impl Allowance {
 }
 
 impl Bucket {
-    fn full(per_second: u32, now: Instant) -> Bucket {
+    pub(super) fn full(per_second: u32, now: Instant) -> Bucket {
         assert!(per_second >= 1, "a limit lets something through");
         Bucket { per_second, tokens_e9: capacity_e9(per_second), refilled_at: now }
+    }
+
+    /// Takes one token if there is one.
+    pub(super) fn take_one(&mut self, now: Instant) -> bool {
+        let has_one = self.wait(now, 1).is_zero();
+        if has_one {
+            self.spend(now, 1);
+        }
+        has_one
     }
 
     /// How long until there are so many tokens.

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How many of a peer's requests may wait to be handed over; they are small.
+/// How many of a peer's requests may wait to be handed over; all but a few are small.
 const REQUESTS_WAITING_MAX: usize = 1024;
 
 /// Why a connection ended.
@@ -352,7 +352,7 @@ async fn write_next(
 
 /// Hands the peer's requests to the driver, a few at a time: see [`REQUESTS_UNANSWERED_MAX`].
 async fn hand_over_requests(connection: Arc<Connection>, mut waiting: mpsc::Receiver<Request>) -> End {
-    while let Some(Request { kind, bytes, message }) = waiting.recv().await {
+    while let Some(Request { kind, bytes, message, .. }) = waiting.recv().await {
         connection.unanswered.acquire().await.expect("it is never closed").forget();
         connection.may_ask().await;
         connection.spend_bytes(bytes);

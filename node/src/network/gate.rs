@@ -1,5 +1,6 @@
 //! Who is let in. Limits on connections, checked as early as libp2p allows: pending ones before the handshake, identities after it.
 
+use super::allowance::Bucket;
 use libp2p::PeerId;
 use libp2p::core::transport::PortUse;
 use libp2p::core::{Endpoint, Multiaddr};
@@ -32,6 +33,11 @@ const PENDING_PER_ADDRESS_MAX: usize = 32;
 /// for a peer that may never answer.
 const PER_MEMBER_MAX: usize = 4;
 
+/// How many new connections of strangers together, and of each member, are admitted a second in the long run. What a connection asked
+/// for is done even if it is gone by then, and each begins with a full allowance: coming anew must not be a way around that.
+const STRANGERS_PER_SECOND: u32 = 8;
+const MEMBER_PER_SECOND: u32 = 2;
+
 /// All that can be open at a time.
 pub(super) fn connections_max(followers_max: usize, members: usize) -> usize {
     2 * PENDING_MAX + PER_MEMBER_MAX * members + 2 * followers_max
@@ -50,6 +56,8 @@ pub(super) enum Refusal {
     Member,
     #[error("there are too many followers")]
     Followers,
+    #[error("it, or strangers together, connect too often")]
+    Rate,
 }
 
 impl Refusal {
@@ -60,6 +68,7 @@ impl Refusal {
             Refusal::Direction => "direction",
             Refusal::Member => "member",
             Refusal::Followers => "followers",
+            Refusal::Rate => "rate",
         }
     }
 }
@@ -76,6 +85,8 @@ pub(super) struct Gate {
     /// All connections that stand or are closing.
     established: BTreeMap<ConnectionId, Established>,
     refused: BTreeMap<PeerId, Instant>,
+    /// New connections that are admitted, of strangers (`None`) and of each member.
+    arrivals: BTreeMap<Option<PeerId>, Bucket>,
 }
 
 struct Established {
@@ -96,6 +107,7 @@ impl Gate {
             pending: BTreeMap::new(),
             established: BTreeMap::new(),
             refused: BTreeMap::new(),
+            arrivals: BTreeMap::new(),
         }
     }
 
@@ -127,21 +139,30 @@ impl Gate {
         if is_full { Err(Refusal::Pending) } else { Ok(()) }
     }
 
-    fn admit(&self, peer_id: &PeerId) -> Result<(), Refusal> {
+    fn admit(&mut self, peer_id: &PeerId) -> Result<(), Refusal> {
         if self.refused.get(peer_id).is_some_and(|until| *until > Instant::now()) {
             return Err(Refusal::Breach);
         }
         match self.members.get(peer_id) {
-            Some(false) => Err(Refusal::Direction),
-            Some(true) => self.admit_member(peer_id),
+            Some(false) => return Err(Refusal::Direction),
+            Some(true) => self.admit_member(peer_id)?,
             None => {
                 let followers = self.established.values().filter(|other| !self.members.contains_key(&other.peer_id));
                 let (all, in_use) =
                     followers.fold((0, 0), |(all, in_use), follower| (all + 1, in_use + usize::from(follower.in_use)));
                 let full = in_use >= self.followers_max || all >= 2 * self.followers_max;
-                if full { Err(Refusal::Followers) } else { Ok(()) }
+                if full {
+                    return Err(Refusal::Followers);
+                }
             }
         }
+        let (who, per_second) = match self.members.contains_key(peer_id) {
+            true => (Some(*peer_id), MEMBER_PER_SECOND),
+            false => (None, STRANGERS_PER_SECOND),
+        };
+        let now = tokio::time::Instant::now();
+        let bucket = self.arrivals.entry(who).or_insert_with(|| Bucket::full(per_second, now));
+        if bucket.take_one(now) { Ok(()) } else { Err(Refusal::Rate) }
     }
 
     fn admit_member(&self, peer_id: &PeerId) -> Result<(), Refusal> {

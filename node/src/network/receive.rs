@@ -13,12 +13,16 @@ use futures::io::ReadHalf;
 use libp2p::Stream;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 /// The least time between two subscriptions of a peer; earlier ones wait, and what comes behind them too. Consensus subscribes at
 /// most once a second.
 pub(super) const SUBSCRIPTION_EVERY: Duration = Duration::from_millis(500);
+
+/// How many batches of forwarded transactions may wait to be handed over, which are the only large requests. A full node sends a
+/// validator one at a time.
+const FORWARDS_WAITING_MAX: usize = 2;
 
 /// A request of the peer that waits to be handed to the driver.
 pub(super) struct Request {
@@ -26,6 +30,8 @@ pub(super) struct Request {
     /// Those of the frame.
     pub(super) bytes: usize,
     pub(super) message: Inbound,
+    /// The place that it takes among those that wait, if it is a large one.
+    pub(super) _place: Option<OwnedSemaphorePermit>,
 }
 
 /// Reads one stream of a connection.
@@ -34,6 +40,7 @@ pub(super) struct Receiver {
     channel: Channel,
     stream: ReadHalf<Stream>,
     requests: mpsc::Sender<Request>,
+    forwards: Arc<Semaphore>,
     /// When the next subscription may be handed over.
     subscription_at: Instant,
 }
@@ -45,7 +52,8 @@ impl Receiver {
         stream: ReadHalf<Stream>,
         requests: mpsc::Sender<Request>,
     ) -> Receiver {
-        Receiver { connection, channel, stream, requests, subscription_at: Instant::now() }
+        let forwards = Arc::new(Semaphore::new(FORWARDS_WAITING_MAX));
+        Receiver { connection, channel, stream, requests, forwards, subscription_at: Instant::now() }
     }
 
     /// Reads until the connection fails or the peer breaks the protocol.
@@ -58,7 +66,7 @@ impl Receiver {
     }
 
     async fn next(&mut self) -> Result<(), End> {
-        let Receiver { connection, channel, stream, requests, subscription_at } = self;
+        let Receiver { connection, channel, stream, requests, forwards, subscription_at } = self;
         let (kind, content) = read_content(stream, |kind| admit(connection, *channel, kind)).await?;
         let bytes = 4 + content.len();
         connection.shared.metrics.frame(Direction::In, *channel, bytes);
@@ -69,8 +77,12 @@ impl Receiver {
             *subscription_at = Instant::now() + SUBSCRIPTION_EVERY;
         }
         if kind.answer().is_some() {
-            let too_many = |_| End::breach("too_many_requests", "it does not wait for answers to what it asks");
-            return requests.try_send(Request { kind, bytes, message }).map_err(too_many);
+            let too_many = || End::breach("too_many_requests", "it does not wait for answers to what it asks");
+            let place = match kind {
+                Kind::Forward => Some(forwards.clone().try_acquire_owned().map_err(|_| too_many())?),
+                _ => None,
+            };
+            return requests.try_send(Request { kind, bytes, message, _place: place }).map_err(|_| too_many());
         }
         connection.shared.emit(NetworkEvent::Message { from: connection.peer, message }).await;
         Ok(())

@@ -41,8 +41,10 @@ pub enum RecoveryError {
     /// Something that must be there is not.
     #[error("the database is damaged: {0} is missing")]
     Missing(String),
-    /// More vertices than any committee makes between two commits.
-    #[error("the database is damaged: it has more than {VERTICES_MAX} vertices above round {0}")]
+    /// More vertices than a start reads: rounds went on without commits for many hours. It says nothing about the disk.
+    #[error(
+        "the database has more than {VERTICES_MAX} vertices above round {0}, more than a start reads: rounds went on for very long without          commits. Let the validators that still run go on; if commits come again, move this database aside and start without it"
+    )]
     TooManyVertices(u64),
     /// Executing a stored commit again gave another block.
     #[error(
@@ -72,8 +74,9 @@ impl RecoveryError {
         match self {
             RecoveryError::Storage(error) | RecoveryError::Stop(Stop::Storage(error)) => error.is_damage(),
             RecoveryError::State(error) => !matches!(error, RestoreError::OtherChain { .. }),
-            RecoveryError::Missing(_) | RecoveryError::TooManyVertices(_) => true,
-            RecoveryError::Diverged { .. }
+            RecoveryError::Missing(_) => true,
+            RecoveryError::TooManyVertices(_)
+            | RecoveryError::Diverged { .. }
             | RecoveryError::WrongState(_)
             | RecoveryError::Stop(Stop::WrongState(_)) => false,
         }

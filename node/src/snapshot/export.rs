@@ -116,11 +116,7 @@ impl Snapshots {
         let made = self.make_if_due();
         let mut state = self.lock();
         state.is_exporting = false;
-        if let Some(export) = made? {
-            state.exports.push(Arc::new(export));
-            let outdated = state.exports.len().saturating_sub(EXPORTS_MAX);
-            state.exports.drain(..outdated);
-        }
+        state.exports.extend(made?.map(Arc::new));
         Ok(())
     }
 
@@ -154,6 +150,11 @@ impl Snapshots {
         if newest.is_some_and(|newest| newest.height >= proof.anchor.height) {
             return Ok(None);
         }
+        // Room for the new one first: never more than so many lie on the disk.
+        let mut state = self.lock();
+        let outdated = (state.exports.len() + 1).saturating_sub(EXPORTS_MAX);
+        state.exports.drain(..outdated);
+        drop(state);
         let mut writer = Writer::new(&self.settings)?;
         for record in slots {
             writer.push(record?.bytes)?;

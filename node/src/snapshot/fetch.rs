@@ -6,7 +6,8 @@
 //!   is taken when everybody has answered, or [`CHOICE_MS`] after the first, so that one peer's old snapshot does not win.
 //! - Its chunks are asked of all who offer that very snapshot, a few at a time of each, so the slowest holds up little.
 //! - A peer whose manifest or chunk does not hold is dropped and not asked again for a while; one that does not answer in time, or
-//!   does not have the snapshot any more, is no source for it any longer.
+//!   does not have the snapshot any more, is no source for it any longer, and the others come first then.
+//! - A snapshot that takes longer than [`CHUNK_MS`] a chunk is abandoned, and those who offered it are not asked for a while.
 //! - When no source is left, the newest offer of the others is taken, or everybody is asked again. Chunks that are the same in the
 //!   next snapshot stay.
 
@@ -31,6 +32,9 @@ const ANSWER_MS: u64 = 10_000;
 
 /// How long a peer that sent something wrong is not asked, in milliseconds.
 const BAN_MS: u64 = 60_000;
+
+/// What a chunk may take on average, in milliseconds: the only peer with the newest snapshot must not make this node wait for ever.
+const CHUNK_MS: u64 = 2_000;
 
 /// Chunks asked of one peer at a time, fewer than the requests that it takes in.
 const CHUNKS_PER_PEER: usize = 2;
@@ -89,6 +93,8 @@ struct Chosen {
     manifest: Arc<Manifest>,
     layout: ChunkLayout,
     missing: BTreeSet<u32>,
+    /// When it has taken too long.
+    until_ms: u64,
 }
 
 impl Fetch {
@@ -113,9 +119,9 @@ impl Fetch {
         }
     }
 
-    /// The own newest commit, as it was at the beginning.
-    pub fn newest_commit(&self) -> u64 {
-        self.newest_commit
+    /// Whether the chosen snapshot leads no further than this commit.
+    pub fn is_behind(&self, newest_commit: u64) -> bool {
+        self.chosen.as_ref().is_some_and(|chosen| chosen.manifest.base().commit_index <= newest_commit)
     }
 
     /// A connection to a validator stands.
@@ -162,14 +168,15 @@ impl Fetch {
     ) {
         let Some(source) = self.peers.get_mut(&from) else { return };
         source.chunks.remove(&id.number);
-        let Some(Chosen { manifest, layout, missing }) = &mut self.chosen else { return };
+        let Some(Chosen { manifest, layout, missing, .. }) = &mut self.chosen else { return };
         if id.state_root != manifest.state_root() {
             return;
         }
         let Some(chunk) = chunk else {
-            // It has replaced this snapshot by a newer one.
+            // It has replaced this snapshot by a newer one, or never had it: the others come first now.
             source.offer = None;
             source.chunks.clear();
+            source.ask_after_ms = now_ms + ANSWER_MS;
             return;
         };
         // One that comes late, or a second time, is as good as any.
@@ -195,7 +202,12 @@ impl Fetch {
         for source in self.peers.values_mut() {
             source.give_up(now_ms);
         }
-        if self.chosen.is_some() && self.sources().next().is_none() {
+        if self.chosen.as_ref().is_some_and(|chosen| chosen.until_ms <= now_ms) {
+            for peer in self.sources().collect::<Vec<_>>() {
+                self.peers.get_mut(&peer).expect("a source is a peer").ask_after_ms = now_ms + BAN_MS;
+            }
+            self.abandon();
+        } else if self.chosen.is_some() && self.sources().next().is_none() {
             self.abandon();
         }
         if self.chosen.is_none() {
@@ -207,7 +219,10 @@ impl Fetch {
 
     /// When to poll again, if nothing happens before.
     pub fn next_poll_ms(&self) -> Option<u64> {
-        let choice = self.offered_at_ms.filter(|_| self.chosen.is_none()).map(|at_ms| at_ms + CHOICE_MS);
+        let choice = match &self.chosen {
+            Some(chosen) => Some(chosen.until_ms),
+            None => self.offered_at_ms.map(|at_ms| at_ms + CHOICE_MS),
+        };
         let of_peers = self.peers.iter().flat_map(|(peer, source)| {
             let asks = source.offer.is_none() && source.asked_until_ms.is_none();
             let ask_ms = asks.then(|| source.ask_after_ms.max(self.banned.get(peer).copied().unwrap_or(0)));
@@ -250,7 +265,8 @@ impl Fetch {
             actions.push(Action::Complete);
         }
         self.staged = None;
-        self.chosen = Some(Chosen { manifest, layout, missing });
+        let until_ms = now_ms + ANSWER_MS + CHUNK_MS * missing.len() as u64;
+        self.chosen = Some(Chosen { manifest, layout, missing, until_ms });
     }
 
     /// Those who offer the chosen snapshot.

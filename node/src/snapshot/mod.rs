@@ -16,7 +16,7 @@
 //! # Serving
 //! [`Snapshots`] copies the newest flushed state that has an anchor into a file, once somebody asks and no fresh copy is there, on a
 //! thread of its own, from one consistent view: neither the replica nor the journal waits. Requests read that file. Flushes happen at
-//! the same moments of commit time everywhere, so peers that are asked at about the same time serve the same snapshot.
+//! the same moments of commit time everywhere, so peers without a fresh copy that are asked at about the same time serve the same snapshot.
 //!
 //! # Fetching
 //! [`fetch::Fetch`], a state machine without clock or sockets, asks all validators for their manifests, takes the newest of those that

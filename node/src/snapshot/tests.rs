@@ -16,7 +16,7 @@ use farthing_core::execution::{CommitContext, Ledger};
 use farthing_core::hash::Digest;
 use farthing_core::state::SlotRecord;
 use farthing_core::transaction::VerifiedTransaction;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Two slots a chunk: the globals and four accounts make three chunks.
@@ -401,6 +401,49 @@ fn a_snapshot_that_nobody_has_any_more_is_replaced_by_a_newer_one() {
     assert!(fetching.run(120_000, answer));
     let (ledger, _) = installed(&fetching.log);
     assert_eq!(ledger.newest(), &newer.manifest().parent);
+}
+
+#[test]
+fn the_newest_snapshot_of_a_peer_that_does_not_have_it_holds_up_nothing() {
+    let (chain, newer) = (Chain::new(30, 1_000), Chain::new(80, 1_000));
+    let mut fetching = Fetching::new(&chain, &[0, 1]);
+    let answer = |peer: Author, request: &SnapshotMessage| {
+        Some(match (peer, request) {
+            (1, SnapshotMessage::FetchChunk(id)) => SnapshotMessage::Chunk(*id, None),
+            (1, request) => newer.answer(request),
+            (_, request) => chain.answer(request),
+        })
+    };
+    assert!(fetching.run(20_000, answer));
+    assert_eq!(installed(&fetching.log).0.newest(), &chain.manifest().parent);
+}
+
+#[test]
+fn a_peer_that_hands_out_its_snapshot_very_slowly_is_given_up() {
+    let (chain, newer) = (Chain::new(30, 1_000), Chain::new(80, 1_000));
+    let mut fetching = Fetching::new(&chain, &[0, 1]);
+    let late = std::cell::RefCell::new(VecDeque::new());
+    let answer = |peer: Author, request: &SnapshotMessage| match (peer, request) {
+        (1, SnapshotMessage::FetchChunk(_)) => {
+            late.borrow_mut().push_back(newer.answer(request));
+            None
+        }
+        (1, request) => Some(newer.answer(request)),
+        (_, request) => Some(chain.answer(request)),
+    };
+    let mut is_complete = false;
+    for _ in 0..10 {
+        // Just in time, one chunk after the other.
+        is_complete = is_complete || fetching.run(fetching.now_ms + 9_000, answer);
+        let message = late.borrow_mut().pop_front();
+        if let Some(message) = message.filter(|_| !is_complete) {
+            let mut actions = Vec::new();
+            fetching.fetch.on_message(1, message, fetching.now_ms, &mut actions);
+            fetching.log.extend(actions);
+        }
+    }
+    assert!(is_complete);
+    assert_eq!(installed(&fetching.log).0.newest(), &chain.manifest().parent);
 }
 
 #[test]

@@ -46,6 +46,9 @@ fn nothing_unsynced_leaves() {
             Outbound::Message(Message::Vertices { vertices }) => {
                 vertices.iter().any(|vertex| vertex.signed.reference() == unsynced)
             }
+            Outbound::Message(Message::Latest { own, .. }) => {
+                own.as_ref().is_some_and(|vertex| vertex.reference() == unsynced)
+            }
             Outbound::Message(Message::Commits { votes, .. }) => votes.iter().any(|vote| vote.reference() == unsynced),
             _ => false,
         };
@@ -55,6 +58,7 @@ fn nothing_unsynced_leaves() {
     assert!(matches!(&answers[..], [Outbound::Message(Message::Vertices { vertices })] if vertices.is_empty()));
     ask(&mut cluster, 0, asker, subscribe(unsynced));
     ask(&mut cluster, 0, asker, Inbound::FetchCommits { from_index: 1 });
+    assert_eq!(ask(&mut cluster, 0, asker, Inbound::FetchLatest).len(), 1);
     assert!(!was_sent(&cluster));
 
     cluster.machines[0].disk_hangs = false;
