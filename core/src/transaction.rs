@@ -8,7 +8,7 @@ use crate::amount::Amount;
 use crate::codec::{self, CodecError};
 use crate::hash::{ChainHash, Digest};
 use crate::keys::{PublicKey, SecretKey, Signature};
-use crate::signature::{self, Claim, SignatureError};
+use crate::signature::{self, Claim, DecodedKey, SignatureError};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// A transaction's id, also the id of what it creates.
@@ -131,7 +131,8 @@ impl SignedTransaction {
     /// [`SignatureError`] if the key or the signature is encoded in a way the rule refuses.
     pub fn claim(&self, chain: &ChainHash) -> Result<(TransactionId, Claim), SignatureError> {
         let id = self.transaction.id(chain);
-        Ok((id, Claim::new(&self.transaction.signer(), &self.signature, &id)?))
+        let key = DecodedKey::decode(&self.transaction.signer())?;
+        Ok((id, Claim::new(&key, &self.signature, &id)?))
     }
 
     /// Checks the signature.
