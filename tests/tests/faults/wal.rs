@@ -1,7 +1,7 @@
 //! Power loss: the write-ahead log cut at many lengths after its last sync.
 
-use farthing_node::storage::Storage as _;
 use farthing_node::storage::rocks::{OpenOptions, RocksStorage};
+use farthing_node::storage::{Storage as _, StorageError};
 use farthing_tests::processes::load::{Entry, Load, Outcome};
 use farthing_tests::processes::wal::{self, Wal, copy_directory};
 use farthing_tests::processes::{Cluster, Launch, Options, PATIENCE, audit, random};
@@ -14,6 +14,10 @@ const ROUNDS: usize = 2;
 
 /// How many lengths are tried after each, with a copy of the database.
 const CUTS: u64 = 20;
+
+/// The holes that are tried, and their size.
+const HOLES: usize = 3;
+const HOLE_BYTES: usize = 4_096;
 
 /// What a database says of itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +40,7 @@ fn a_log_torn_after_its_last_sync_holds_all_that_was_promised() {
         let cuts = wal::cuts(&torn, CUTS);
         opened += cuts.len();
         check_copies(&cluster, victim, &torn, &cuts, &load);
+        check_holes(&cluster, victim, &torn);
         // One of them is what the disk holds after this power failure; the node goes on from it.
         truncate(&torn.path, cuts[random.position(cuts.len())]);
         cluster.run(victim);
@@ -91,18 +96,51 @@ fn check_copies(cluster: &Cluster, victim: usize, torn: &Wal, cuts: &[u64], load
     eprintln!("synced: {synced:?}; all written: {:?}; told: commit {told}", contents[contents.len() - 1]);
 }
 
+/// Opens copies whose log has a hole behind what was synced: file systems may write later pages first. Such a log is refused as
+/// damaged, or read up to the hole.
+fn check_holes(cluster: &Cluster, victim: usize, torn: &Wal) {
+    let synced = contents_of(cluster, victim, torn, torn.synced);
+    for from in (torn.synced..torn.written).step_by(HOLE_BYTES).take(HOLES) {
+        let opened = open_changed(cluster, victim, torn, |log| {
+            let until = log.len().min(from as usize + HOLE_BYTES);
+            log[from as usize..until].fill(0);
+        });
+        match opened {
+            Ok(contents) => {
+                let (signed, rest) = (contents.signed >= synced.signed, contents.commit >= synced.commit);
+                assert!(signed && rest && contents.block >= synced.block, "hole at {from}: {contents:?} of {synced:?}");
+            }
+            Err(error) => assert!(error.is_damage(), "hole at {from}: {error}"),
+        }
+    }
+}
+
 fn contents_of(cluster: &Cluster, victim: usize, torn: &Wal, cut: u64) -> Contents {
+    let opened = open_changed(cluster, victim, torn, |log| log.truncate(cut as usize));
+    opened.unwrap_or_else(|error| panic!("cut at {cut}: {error}"))
+}
+
+/// What a copy of the database says of itself after a change of its newest log.
+fn open_changed(
+    cluster: &Cluster,
+    victim: usize,
+    torn: &Wal,
+    change: impl FnOnce(&mut Vec<u8>),
+) -> Result<Contents, StorageError> {
     let copy = tempfile::tempdir_in(cluster.directory()).expect("room for a test");
     copy_directory(&cluster.database(victim), copy.path());
-    truncate(&copy.path().join(torn.path.file_name().expect("a file")), cut);
+    let path = copy.path().join(torn.path.file_name().expect("a file"));
+    let mut log = fs::read(&path).expect("the log can be read");
+    change(&mut log);
+    fs::write(&path, log).expect("and written");
     let validator = cluster.genesis().validators()[victim].public_key;
     let options = OpenOptions { chain: cluster.genesis().chain_hash(), validator: Some(validator) };
-    let storage = RocksStorage::open(copy.path(), &options).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
-    Contents {
-        signed: storage.signing_state().expect("readable").expect("kept since the start").map(|vertex| vertex.round),
-        commit: storage.newest_commit().expect("readable"),
-        block: storage.newest_block().expect("readable"),
-    }
+    let storage = RocksStorage::open(copy.path(), &options)?;
+    Ok(Contents {
+        signed: storage.signing_state()?.expect("kept since the start").map(|vertex| vertex.round),
+        commit: storage.newest_commit()?,
+        block: storage.newest_block()?,
+    })
 }
 
 fn truncate(path: &Path, length: u64) {
