@@ -332,14 +332,21 @@ impl CatchUp {
         if !is_due || !self.is_active || !self.queue.is_empty() {
             return None;
         }
-        let kept = self.oldest_kept.iter().zip(0..);
-        let peers: Vec<Author> =
-            kept.filter(|(oldest, _)| **oldest > last.index + 1).map(|(_, author)| author).collect();
-        if peers.len() < self.committee.validity_threshold() {
+        if !self.is_behind_retention(last) {
             return None;
         }
         self.told_behind_at_ms = Some(now_ms);
-        Some(peers)
+        Some(self.peers_without_next(last).collect())
+    }
+
+    /// Whether f + 1 peers, of whom one is honest, do not keep the next commit any more, as far as they told.
+    pub fn is_behind_retention(&self, last: &LastCommit) -> bool {
+        self.peers_without_next(last).count() >= self.committee.validity_threshold()
+    }
+
+    fn peers_without_next(&self, last: &LastCommit) -> impl Iterator<Item = Author> + '_ {
+        let next = last.index + 1;
+        self.oldest_kept.iter().zip(0..).filter(move |(oldest, _)| **oldest > next).map(|(_, author)| author)
     }
 
     /// When certified commits that cannot be applied are forgotten.

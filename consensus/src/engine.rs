@@ -195,6 +195,7 @@ impl Engine {
             suspended_bytes: self.synchronizer.bytes(),
             fetching: self.fetcher.len(),
             catching_up: self.catch_up.is_active(),
+            behind_retention: self.catch_up.is_behind_retention(last),
             amnesia: self.amnesia.as_ref().is_some_and(Amnesia::is_lost),
             idle: self.is_idle(),
             payload_bytes_max: if self.is_flow_stopped() { 0 } else { self.flow.budget_bytes() },

@@ -258,6 +258,8 @@ pub struct Status {
     pub fetching: usize,
     /// Whether certified commits are being fetched or applied.
     pub catching_up: bool,
+    /// Whether f + 1 peers told that they do not keep the next commit any more.
+    pub behind_retention: bool,
     /// Whether this validator does not know what it has signed, and waits for others to tell it (§10).
     pub amnesia: bool,
     /// Whether there is nothing to propose for.

@@ -157,6 +157,23 @@ fn whoever_hands_out_little_is_not_asked_again_before_the_others() {
 }
 
 #[test]
+fn one_commit_more_does_not_end_being_behind_what_peers_keep() {
+    let mut parts = Parts::new();
+    let chain = parts.chain(150, "a");
+    parts.fall_behind(&chain[149]);
+    for now_ms in [0, 1_000] {
+        let (peer, _) = parts.poll(now_ms).expect("it asks");
+        assert!(!parts.catch_up.is_behind_retention(&parts.last), "one may lie");
+        parts.catch_up.on_answer(peer, Vec::new(), &[], 50, &parts.last, now_ms);
+    }
+    assert!(parts.catch_up.is_behind_retention(&parts.last));
+    parts.last.index = 48;
+    assert!(parts.catch_up.is_behind_retention(&parts.last));
+    parts.last.index = 49;
+    assert!(!parts.catch_up.is_behind_retention(&parts.last), "the next is one that they keep");
+}
+
+#[test]
 fn votes_that_come_with_a_later_range_certify_earlier_ones() {
     // All 150 commits were decided in one go: nobody voted for any but the last.
     let mut parts = Parts::new();

@@ -64,10 +64,14 @@ impl Replica {
     /// Does what is due of the fetch under way.
     pub(super) fn poll_fetch(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let mut actions = Vec::new();
-        // If commits come after all there is no need for it: once they have led to the end, or beyond the snapshot. Not before, or a
-        // peer that hands out one commit now and then would keep this node from ever starting from a snapshot. What is staged stays.
-        let status = self.engine.status();
-        self.fetch.take_if(|fetch| !status.catching_up || fetch.is_behind(status.last_commit));
+        // If commits come after all there is no need for it: once they have led to what others keep, or beyond the snapshot. Not
+        // before, or a peer that hands out one commit now and then would keep this node from ever starting from a snapshot.
+        // What is staged stays.
+        let engine = &self.engine;
+        self.fetch.take_if(|fetch| {
+            let status = engine.status();
+            !status.behind_retention || fetch.is_behind(status.last_commit)
+        });
         if let Some(fetch) = &mut self.fetch {
             fetch.poll(now.monotonic_ms, &mut actions);
         }

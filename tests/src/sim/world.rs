@@ -197,9 +197,12 @@ impl World {
         self.checker.commits()
     }
 
-    /// Which node an observer takes for a validator with two of them, from its next connection on.
+    /// Which node an observer takes for a validator with two of them, from its next connection on and for good.
     pub fn take_for_real(&mut self, observer: NodeId, twin: NodeId) {
-        self.twin_of.insert((observer, self.nodes[twin].author), twin);
+        let author = self.nodes[twin].author;
+        self.twin_of.insert((observer, author), twin);
+        let swaps = |incident: &Incident| matches!(incident, Incident::SwapTwins(node, of) if (*node, *of) == (observer, author));
+        self.incidents.retain(|_, incident| !swaps(incident));
     }
 
     /// The honest nodes.
