@@ -155,18 +155,19 @@ impl Load {
 
     /// Where every node is, for people who wonder why nothing goes on.
     fn describe_nodes(&self) -> String {
-        let describe = |client: &Client| match self.runtime.block_on(timeout(ANSWER_MAX, client.status())) {
-            Ok(Ok(status)) => format!(
-                "round {}, commit {}, height {}, {} peers, {} transactions wait{}",
-                status.round,
-                status.commit_index,
-                status.height,
-                status.peers_connected,
-                status.mempool_transactions,
-                if status.ready { "" } else { ", not ready" },
-            ),
-            _ => "no answer".into(),
-        };
+        let describe =
+            |client: &Client| match self.runtime.block_on(async { timeout(ANSWER_MAX, client.status()).await }) {
+                Ok(Ok(status)) => format!(
+                    "round {}, commit {}, height {}, {} peers, {} transactions wait{}",
+                    status.round,
+                    status.commit_index,
+                    status.height,
+                    status.peers_connected,
+                    status.mempool_transactions,
+                    if status.ready { "" } else { ", not ready" },
+                ),
+                _ => "no answer".into(),
+            };
         let nodes: Vec<String> = self.shared.clients.iter().map(describe).collect();
         nodes.join("; ")
     }
