@@ -252,6 +252,15 @@ impl Client {
         Genesis::from_json(text).map_err(|error| self.bad_answer(error.to_string()))
     }
 
+    /// The figures for operators, in Prometheus' text form.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn metrics(&self) -> Result<String, ClientError> {
+        let body = self.body(self.request(Method::GET, "metrics")).await?;
+        String::from_utf8(body).map_err(|error| self.bad_answer(error.to_string()))
+    }
+
     /// Whether `/readyz` says that the node takes transactions.
     ///
     /// # Errors

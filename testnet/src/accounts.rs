@@ -19,6 +19,12 @@ pub const LOADERS: usize = 1_000;
 /// What a developer's account starts with.
 pub const DEVELOPER_BALANCE: Amount = Amount::from_mites(1_000_000 * MITES_PER_FAR);
 
+/// The most accounts of a benchmark, `bench-1` and up.
+pub const BENCHERS_MAX: usize = 1_000_000;
+
+/// What a benchmark's account starts with.
+const BENCHER_BALANCE: Amount = Amount::from_mites(100 * MITES_PER_FAR);
+
 /// What one of the load generator's accounts starts with.
 const LOADER_BALANCE: Amount = Amount::from_mites(100_000 * MITES_PER_FAR);
 
@@ -52,6 +58,19 @@ pub fn genesis_accounts() -> Vec<(Address, Amount)> {
     developers.chain([(address(FAUCET), FAUCET_BALANCE)]).chain(loaders).collect()
 }
 
+/// The name of a benchmark's account, from 1 on.
+pub fn bencher(number: usize) -> String {
+    format!("bench-{number}")
+}
+
+/// The genesis accounts of a benchmark with their balances; the faucet has the rest of the supply.
+pub fn bench_accounts(benchers: impl ExactSizeIterator<Item = Address>) -> Vec<(Address, Amount)> {
+    assert!(benchers.len() <= BENCHERS_MAX);
+    let rest = SUPPLY.mites() - BENCHER_BALANCE.mites() * benchers.len() as u64;
+    let faucet = (Address(key(FAUCET).public_key()), Amount::from_mites(rest));
+    std::iter::once(faucet).chain(benchers.map(|address| (address, BENCHER_BALANCE))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +80,15 @@ mod tests {
         let accounts = genesis_accounts();
         assert_eq!(accounts.len(), DEVELOPERS + 1 + LOADERS);
         assert_eq!(Amount::checked_sum(accounts.iter().map(|(_, balance)| *balance)), Some(SUPPLY));
+    }
+
+    #[test]
+    fn a_benchmark_shares_the_same_supply() {
+        for count in [0, 3] {
+            let accounts = bench_accounts((0..count).map(|number| Address(key(&bencher(number)).public_key())));
+            assert_eq!(accounts.len(), count + 1);
+            assert_eq!(Amount::checked_sum(accounts.iter().map(|(_, balance)| *balance)), Some(SUPPLY));
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A network that is not one, for tests: HTTP servers that decode transfers, answer and remember.
 
+use crate::accounts;
 use crate::ready::{Find, READY_FILE, Ready, ReadyValidator};
 use crate::topology;
 use farthing_client::{
@@ -49,7 +50,7 @@ pub fn node_status(height: u64, root_height: u64, root: u8) -> NodeStatus {
 pub fn genesis() -> Genesis {
     let key = |seed: u8| SecretKey::from_seed(&[seed; 32]).public_key();
     let validator = Validator { name: "a".into(), public_key: key(1), network_key: key(2) };
-    topology::genesis(vec![validator], 1).expect("valid")
+    topology::genesis(vec![validator], 1, accounts::genesis_accounts()).expect("valid")
 }
 
 /// What a fake node does with transfers.

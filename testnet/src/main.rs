@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod bench;
 #[cfg(test)]
 mod fake_network;
 mod faucet;
@@ -34,6 +35,8 @@ enum Command {
     Up(up::Options),
     /// Send transfers at a fixed rate and measure how soon they are final
     Load(load::Options),
+    /// Measure what validators on this machine reach, beside the bound that signature checks set
+    Bench(bench::Options),
     /// Pay an address from the faucet, opening its account if there is none
     Faucet(faucet::Options),
     /// Show how each validator is doing
@@ -45,6 +48,7 @@ async fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Up(options) => up::run(options).await,
         Command::Load(options) => load::run(options).await,
+        Command::Bench(options) => bench::run(options).await,
         Command::Faucet(options) => faucet::run(options).await,
         Command::Status(options) => status::run(options).await,
     };

@@ -1,9 +1,9 @@
 //! The shape of a testnet: its validators, their ports, its genesis document and their configurations.
 
-use crate::accounts;
 use crate::state::{StateDirectory, write_atomically};
 use anyhow::{Context as _, bail};
-use farthing_core::address::AddressPrefix;
+use farthing_core::address::{Address, AddressPrefix};
+use farthing_core::amount::Amount;
 use farthing_core::genesis::{Genesis, Parameters, Validator};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -155,12 +155,15 @@ pub fn address_prefix() -> AddressPrefix {
     PREFIX.parse().expect("a valid prefix")
 }
 
-/// The genesis document of a testnet with these validators, generous to developers.
+/// The genesis document of a testnet with these validators and accounts.
 ///
 /// # Errors
-/// If the validators' keys or names contradict each other.
-pub fn genesis(validators: Vec<Validator>, timestamp_ms: u64) -> anyhow::Result<Genesis> {
-    let accounts = accounts::genesis_accounts();
+/// If the validators' keys or names contradict each other, or an account stands twice.
+pub fn genesis(
+    validators: Vec<Validator>,
+    timestamp_ms: u64,
+    accounts: Vec<(Address, Amount)>,
+) -> anyhow::Result<Genesis> {
     Genesis::new(NETWORK, &address_prefix(), timestamp_ms, Parameters::default(), validators, accounts)
         .context("cannot make the genesis document")
 }
@@ -186,6 +189,7 @@ fn is_free(port: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts;
     use farthing_core::keys::SecretKey;
 
     fn state() -> (tempfile::TempDir, StateDirectory) {
@@ -259,7 +263,8 @@ mod tests {
             public_key: SecretKey::from_seed(&[number; 32]).public_key(),
             network_key: SecretKey::from_seed(&[number + 100; 32]).public_key(),
         };
-        let genesis = genesis(vec![validator(1), validator(2)], 1_700_000_000_000).expect("valid");
+        let genesis =
+            genesis(vec![validator(1), validator(2)], 1_700_000_000_000, accounts::genesis_accounts()).expect("valid");
         let read = Genesis::from_json(&genesis.to_json()).expect("valid");
         assert_eq!(read.chain_hash(), genesis.chain_hash());
         let developer = farthing_core::address::Address(accounts::key("dev-10").public_key());

@@ -140,7 +140,7 @@ async fn start_and_watch(
         reporter.say(&format!("started {}  pid {}  {}", place.name, process.pid(), place.api()));
         fleet.push(process);
     }
-    wait_until_ready(&topology, fleet).await?;
+    wait_until_ready(&topology, fleet, READY_TIMEOUT).await?;
 
     let apis: Vec<String> = topology.validators.iter().map(Place::api).collect();
     let genesis = state.join(GENESIS_FILE);
@@ -208,13 +208,17 @@ async fn make(state: &StateDirectory, validators: usize, binaries: &Binaries) ->
         committee.push(make_home(&binaries.node, &Topology::home(state, place), &place.name).await?);
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
-    let genesis = topology::genesis(committee, u64::try_from(now.as_millis())?)?;
+    let genesis = topology::genesis(committee, u64::try_from(now.as_millis())?, accounts::genesis_accounts())?;
     write_atomically(&state.join(GENESIS_FILE), &(genesis.to_json() + "\n"))?;
     topology.save(state)?;
     Ok(topology)
 }
 
-async fn make_home(node: &Path, home: &Path, name: &str) -> anyhow::Result<Validator> {
+/// Makes a validator's home and keys.
+///
+/// # Errors
+/// If `farthing-node init` fails.
+pub async fn make_home(node: &Path, home: &Path, name: &str) -> anyhow::Result<Validator> {
     #[derive(Deserialize)]
     struct Printed {
         public_key: PublicKey,
@@ -231,12 +235,16 @@ async fn make_home(node: &Path, home: &Path, name: &str) -> anyhow::Result<Valid
     Ok(Validator { name: name.into(), public_key: printed.public_key, network_key: printed.network_key })
 }
 
-async fn wait_until_ready(topology: &Topology, fleet: &mut Fleet) -> anyhow::Result<()> {
+/// Waits until all validators take transactions.
+///
+/// # Errors
+/// If one ends or is not ready in time.
+pub async fn wait_until_ready(topology: &Topology, fleet: &mut Fleet, timeout: Duration) -> anyhow::Result<()> {
     let mut waiting = Vec::new();
     for place in &topology.validators {
         waiting.push((place.name.clone(), Client::new(&place.api())?));
     }
-    let deadline = Instant::now() + READY_TIMEOUT;
+    let deadline = Instant::now() + timeout;
     loop {
         if let Some((process, status)) = fleet.next_exit() {
             bail!("{}", describe_exit(process, &status.to_string()));
@@ -252,7 +260,7 @@ async fn wait_until_ready(topology: &Topology, fleet: &mut Fleet) -> anyhow::Res
         if Instant::now() > deadline {
             let process = fleet.processes().iter().find(|process| process.name() == name);
             let log = process.map_or(String::new(), |process| last_lines(process.log(), LOG_LINES));
-            bail!("{name} is not ready after {} s; the end of its log:\n{log}", READY_TIMEOUT.as_secs());
+            bail!("{name} is not ready after {} s; the end of its log:\n{log}", timeout.as_secs());
         }
         tokio::time::sleep(READY_POLL).await;
     }

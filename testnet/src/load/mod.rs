@@ -5,9 +5,9 @@
 //! fall due within [`TICK`] share a request; that wait counts as latency too. The transfers go round among the load
 //! generator's accounts, one mite each, so that what those have together never changes.
 
-mod check;
-mod latency;
-mod schedule;
+pub mod check;
+pub mod latency;
+pub mod schedule;
 mod senders;
 mod submit;
 

@@ -1,0 +1,150 @@
+//! `farthing-testnet bench`: what real validators on this machine reach, beside what signature checks alone would allow.
+//!
+//! In one run: (a) the signature bound ([`bound`]); (b) saturated throughput of validator processes that talk over libp2p and sync
+//! their disks, of transfers that were signed before and sent through the API, counted when final and executed on all of them;
+//! (c) latency at parts of (b), in an open loop, from the intended send; and at twice (b), where nothing may collapse; (d) what
+//! a transfer and an account cost. Ratios of figures of one run say more than the figures: machines differ, and other
+//! programs take their share.
+
+mod bound;
+mod drive;
+mod machine;
+mod network;
+mod phases;
+mod plot;
+mod report;
+mod transfers;
+
+use crate::accounts;
+use crate::process::Binaries;
+use crate::state::{self, StateDirectory, write_atomically};
+use crate::topology::VALIDATORS_MAX;
+use clap::Args;
+use machine::Machine;
+use network::Network;
+use phases::Phases;
+use report::{Costs, Report};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+use transfers::Senders;
+
+/// How long signature checks are measured, before and after.
+const BOUND_DURATION: Duration = Duration::from_secs(2);
+
+/// The files that are left in the state directory.
+const REPORT_FILE: &str = "bench.json";
+const PLOT_FILE: &str = "bench.svg";
+
+/// Options of `bench`.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// How many validators, all on this machine
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=VALIDATORS_MAX as i64))]
+    validators: u8,
+    /// How many accounts send and receive in turn
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2_000..=accounts::BENCHERS_MAX as i64))]
+    accounts: u32,
+    /// How long each of the five phases of load lasts
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=60))]
+    seconds: u32,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Where the validators' files are kept meanwhile, and the results after [default: ~/.local/state/farthing/bench]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+/// Measures, prints what was found, and leaves it in the state directory as JSON and as a picture.
+///
+/// # Errors
+/// If the network cannot be started, ends, or its validators do not agree in the end.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let path = match &options.state {
+        Some(path) => path.clone(),
+        None => state::default_path()?.with_file_name("bench"),
+    };
+    let state = StateDirectory::open(&path, true)?;
+    let (report, state) = measure(&options, state).await?;
+    // The validators' databases are of no more use, and large.
+    state.clear()?;
+    let json = serde_json::to_string(&report)?;
+    write_atomically(&state.join(REPORT_FILE), &format!("{json}\n"))?;
+    write_atomically(&state.join(PLOT_FILE), &plot::draw(&report))?;
+    let mut out = std::io::stdout().lock();
+    match options.json {
+        true => writeln!(out, "{json}")?,
+        false => {
+            writeln!(out, "{}\n{} and {PLOT_FILE} are there, too", report.table(), state.join(REPORT_FILE).display())?
+        }
+    }
+    Ok(())
+}
+
+async fn measure(options: &Options, state: StateDirectory) -> anyhow::Result<(Report, StateDirectory)> {
+    let (validators, accounts) = (usize::from(options.validators), options.accounts as usize);
+    let machine = Machine::look();
+    let binaries = Binaries::find()?;
+    say("checking signatures");
+    let bound_before = bound::measure(BOUND_DURATION)?;
+    say("starting validators without accounts, for their memory");
+    let empty = Network::start(state, validators, std::iter::empty(), &binaries).await?;
+    let empty_bytes = empty.usage().await?.memory_bytes;
+    let (state, _) = empty.stop().await?;
+    say(&format!("making {accounts} accounts and starting validators"));
+    let senders = Senders::new(accounts);
+    let network = Network::start(state, validators, senders.addresses(), &binaries).await?;
+    let idle_bytes = network.usage().await?.memory_bytes;
+
+    let mut phases = Phases { network, senders, seconds: options.seconds };
+    let loaded = phases.run().await?;
+    say("waiting for the validators to agree");
+    let network = phases.network;
+    network.agree().await?;
+    let (usage, executed) = (network.usage().await?, network.executed().await?);
+    let (state, disk_bytes) = network.stop().await?;
+    say("checking signatures again");
+    let bound_after = bound::measure(BOUND_DURATION)?;
+
+    let bound_per_second =
+        bound_before.checks_per_second.max(bound_after.checks_per_second) / f64::from(options.validators);
+    let in_saturation = loaded.transfers_saturated as f64;
+    let per_transfer = |total: f64| total / in_saturation / f64::from(options.validators);
+    let cpu_us_per_transfer = per_transfer(loaded.used.cpu_seconds * 1e6);
+    let costs = Costs {
+        encoded_bytes: loaded.encoded_bytes,
+        cpu_us_per_transfer,
+        cpu_in_checks: cpu_us_per_transfer / bound_before.cpu_us.min(bound_after.cpu_us),
+        generator_cpu_us_per_transfer: loaded.generator_cpu_seconds * 1e6 / in_saturation,
+        wire_bytes_per_transfer: per_transfer(loaded.used.wire_bytes as f64),
+        written_bytes_per_transfer: per_transfer(loaded.used.written_bytes as f64),
+        disk_bytes_per_transfer: disk_bytes as f64 / executed as f64 / f64::from(options.validators),
+        memory_peak_bytes: usage.memory_peak_bytes,
+        memory_bytes_per_account: idle_bytes.saturating_sub(empty_bytes) as f64 / accounts as f64,
+    };
+    let saturated = loaded.saturated.executed_per_second;
+    let report = Report {
+        machine,
+        validators,
+        accounts,
+        seconds: options.seconds,
+        signature_checks: [bound_before, bound_after],
+        signature_bound_per_second: bound_per_second,
+        saturated: loaded.saturated,
+        saturated_to_bound: saturated / bound_per_second,
+        partial_load: loaded.partial_load,
+        overload: loaded.overload,
+        overload_to_saturated: loaded.overload.executed_per_second / saturated,
+        single_final_ms: loaded.single_final_ms,
+        single_certified_ms: loaded.single_certified_ms,
+        costs,
+    };
+    Ok((report, state))
+}
+
+/// Tells on standard error what is being done.
+fn say(text: &str) {
+    // Nobody reads it any more if this fails, which is no reason to stop.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

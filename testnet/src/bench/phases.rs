@@ -1,0 +1,146 @@
+//! The phases of load that the validators are put under, one after the other.
+
+use super::drive::{Phase, one_by_one, open_loop, saturate};
+use super::network::{Network, Usage, cpu_seconds};
+use super::say;
+use super::transfers::{Senders, Signed};
+use crate::load::latency::Summary;
+use farthing_client::Wait;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How long the first, rough measurement of the throughput takes: it says how many transfers to sign.
+const WARM_UP: Duration = Duration::from_secs(3);
+
+/// Transfers that are signed for it: more than any machine executes in that time.
+const WARM_UP_TRANSFERS: usize = 200_000;
+
+/// How many times what the warm-up reached is signed for saturation, which must not run out.
+const SIGNED_MARGIN: f64 = 2.0;
+
+/// The parts of the saturated throughput at which latency is measured, in percent.
+pub const SHARES: [u32; 3] = [10, 50, 90];
+
+/// Single transfers on an idle network.
+const SINGLES: usize = 20;
+
+/// How long the validators may take to execute what is left when a phase ends.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// How long no more may be executed for them to have drained.
+const REST: Duration = Duration::from_millis(1_000);
+
+/// A network under load.
+pub struct Phases {
+    /// The network.
+    pub network: Network,
+    /// Who pays.
+    pub senders: Senders,
+    /// How long each phase lasts.
+    pub seconds: u32,
+}
+
+/// What the phases measured.
+pub struct Loaded {
+    /// As much as the validators take.
+    pub saturated: Phase,
+    /// At [`SHARES`] of that.
+    pub partial_load: Vec<Phase>,
+    /// At twice that.
+    pub overload: Phase,
+    /// Single transfers on an idle network, to final.
+    pub single_final_ms: Summary,
+    /// The same, to certified.
+    pub single_certified_ms: Summary,
+    /// What the validators used for the saturated phase and until they had drained.
+    pub used: Usage,
+    /// The processor time that this process used for it, in seconds.
+    pub generator_cpu_seconds: f64,
+    /// Transfers executed by all validators in that time.
+    pub transfers_saturated: u64,
+    /// The encoded size of a transfer.
+    pub encoded_bytes: usize,
+}
+
+impl Phases {
+    /// Runs all phases.
+    ///
+    /// # Errors
+    /// If the validators fail.
+    pub async fn run(&mut self) -> anyhow::Result<Loaded> {
+        say("warming up");
+        let signed = self.sign(WARM_UP_TRANSFERS);
+        let rough = saturate(&self.network.clients, signed, WARM_UP).await?.executed_per_second;
+        self.drain().await?;
+
+        let count = (rough * SIGNED_MARGIN).max(5_000.0) * f64::from(self.seconds);
+        let signed = self.sign(count as usize);
+        let encoded_bytes = signed.size();
+        say(&format!("saturating for {} s", self.seconds));
+        let (before, executed, cpu) =
+            (self.network.usage().await?, self.network.executed().await?, cpu_seconds(std::process::id())?);
+        let saturated = saturate(&self.network.clients, signed, Duration::from_secs(self.seconds.into())).await?;
+        self.drain().await?;
+        let used = self.network.usage().await?.since(before);
+        let transfers_saturated = self.network.executed().await? - executed;
+        let generator_cpu_seconds = cpu_seconds(std::process::id())? - cpu;
+
+        say("single transfers");
+        let (single_final_ms, single_certified_ms) = self.singles().await?;
+        let mut partial_load = Vec::new();
+        for share in SHARES {
+            partial_load.push(self.at(saturated.executed_per_second * f64::from(share) / 100.0).await?);
+        }
+        let overload = self.at(saturated.executed_per_second * 2.0).await?;
+        Ok(Loaded {
+            saturated,
+            partial_load,
+            overload,
+            single_final_ms,
+            single_certified_ms,
+            used,
+            generator_cpu_seconds,
+            transfers_saturated,
+            encoded_bytes,
+        })
+    }
+
+    async fn singles(&mut self) -> anyhow::Result<(Summary, Summary)> {
+        let (to_final, to_certified) = (self.sign(SINGLES), self.sign(SINGLES));
+        let client = &self.network.clients[0];
+        Ok((
+            one_by_one(client, &to_final, Wait::Final).await?,
+            one_by_one(client, &to_certified, Wait::Certified).await?,
+        ))
+    }
+
+    /// An open loop at this rate.
+    async fn at(&mut self, per_second: f64) -> anyhow::Result<Phase> {
+        let rate = (per_second as u32).max(1);
+        let signed = self.sign(rate as usize * self.seconds as usize);
+        say(&format!("{rate} transfers a second for {} s", self.seconds));
+        let phase = open_loop(&self.network.clients, signed, rate, self.seconds).await?;
+        self.drain().await?;
+        Ok(phase)
+    }
+
+    fn sign(&mut self, count: usize) -> Signed {
+        let genesis = &self.network.genesis;
+        self.senders.sign(&genesis.chain_hash(), genesis.parameters(), count)
+    }
+
+    /// Waits until no more is executed, so that one phase does not burden the next.
+    async fn drain(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + DRAIN;
+        let mut before = self.network.executed().await?;
+        while Instant::now() < deadline {
+            sleep(REST).await;
+            let now = self.network.executed().await?;
+            if now == before {
+                return Ok(());
+            }
+            before = now;
+        }
+        anyhow::bail!("the validators still execute {} s after the load has ended", DRAIN.as_secs())
+    }
+}

@@ -1,0 +1,126 @@
+//! What a benchmark found, as JSON and as a table.
+
+use super::bound::Bound;
+use super::drive::Phase;
+use super::machine::Machine;
+use super::phases::SHARES;
+use crate::load::latency::Summary;
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// Everything that a benchmark found. Ratios are of figures of the same run.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Report {
+    /// The machine and the build.
+    pub machine: Machine,
+    /// How many validators there were, all on this machine.
+    pub validators: usize,
+    /// How many accounts sent and received in turn.
+    pub accounts: usize,
+    /// How long each phase lasted, in seconds.
+    pub seconds: u32,
+    /// (a) Signature checks, before the validators started and after they ended.
+    pub signature_checks: [Bound; 2],
+    /// The faster of the two divided by the number of validators: transfers a second that checks alone would allow.
+    pub signature_bound_per_second: f64,
+    /// (b) As much as the validators take.
+    pub saturated: Phase,
+    /// (b)/(a).
+    pub saturated_to_bound: f64,
+    /// (c) At 10 %, 50 % and 90 % of (b).
+    pub partial_load: Vec<Phase>,
+    /// At twice (b).
+    pub overload: Phase,
+    /// What is executed at twice (b), divided by (b).
+    pub overload_to_saturated: f64,
+    /// Single transfers on an idle network, in milliseconds to final.
+    pub single_final_ms: Summary,
+    /// Single transfers on an idle network, in milliseconds to certified.
+    pub single_certified_ms: Summary,
+    /// (d)
+    pub costs: Costs,
+}
+
+/// What a transfer and an account take.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct Costs {
+    /// The encoded, signed transfer.
+    pub encoded_bytes: usize,
+    /// Processor time of one validator, while saturated, in microseconds.
+    pub cpu_us_per_transfer: f64,
+    /// The same divided by the processor time of a signature check.
+    pub cpu_in_checks: f64,
+    /// Processor time of the load generator, while saturated, in microseconds.
+    pub generator_cpu_us_per_transfer: f64,
+    /// Bytes of frames that one validator sends, while saturated.
+    pub wire_bytes_per_transfer: f64,
+    /// Bytes that one validator hands to the disk, while saturated: logs, tables, compactions.
+    pub written_bytes_per_transfer: f64,
+    /// Bytes that one validator's files take after all of it, logs included and without a compaction asked for.
+    pub disk_bytes_per_transfer: f64,
+    /// The most memory of any validator, in bytes.
+    pub memory_peak_bytes: u64,
+    /// What an account adds to a validator's memory when it has just started, in bytes.
+    pub memory_bytes_per_account: f64,
+}
+
+impl Report {
+    /// The table for people.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        let mut line = |label: &str, value: String| {
+            let _ = writeln!(text, "{label:<34}{value}");
+        };
+        let Machine { cpu, cores, memory_mib, load_average, build, curve_arithmetic } = &self.machine;
+        line("machine", format!("{cpu}, {cores} cores, {memory_mib} MiB; load average before: {load_average}"));
+        line("build", format!("{build}, curve arithmetic with {curve_arithmetic}"));
+        line("network", format!("{} validators, {} accounts, all on this machine", self.validators, self.accounts));
+        for (when, bound) in ["before", "after"].iter().zip(&self.signature_checks) {
+            let Bound { checks_per_second, cpu_us } = bound;
+            line(&format!("signature checks, {when}"), format!("{checks_per_second:.0}/s, {cpu_us:.2} µs each"));
+        }
+        line("(a) bound by signatures", format!("{:.0} transfers/s", self.signature_bound_per_second));
+        line("(b) saturated", phase(&self.saturated));
+        line("    (b)/(a)", format!("{:.3}", self.saturated_to_bound));
+        for (share, measured) in SHARES.iter().zip(&self.partial_load) {
+            line(&format!("(c) at {share} % of (b)"), phase(measured));
+        }
+        line("    at twice (b)", phase(&self.overload));
+        line("    executed there/(b)", format!("{:.3}", self.overload_to_saturated));
+        line("    single transfer, final", latency(&self.single_final_ms));
+        line("    single transfer, certified", latency(&self.single_certified_ms));
+        let costs = &self.costs;
+        let mib = costs.memory_peak_bytes as f64 / f64::from(1 << 20);
+        line("(d) encoded transfer", format!("{} bytes", costs.encoded_bytes));
+        line(
+            "    CPU, transfer and validator",
+            format!("{:.1} µs = {:.2} signature checks", costs.cpu_us_per_transfer, costs.cpu_in_checks),
+        );
+        line("    CPU of the load generator", format!("{:.1} µs a transfer", costs.generator_cpu_us_per_transfer));
+        line("    sent, transfer and validator", format!("{:.0} bytes", costs.wire_bytes_per_transfer));
+        line("    written, transfer and validator", format!("{:.0} bytes", costs.written_bytes_per_transfer));
+        line("    on disk, transfer and validator", format!("{:.0} bytes", costs.disk_bytes_per_transfer));
+        line("    peak memory of a validator", format!("{mib:.0} MiB"));
+        line("    memory of an account", format!("{:.0} bytes", costs.memory_bytes_per_account));
+        text
+    }
+}
+
+fn phase(phase: &Phase) -> String {
+    let mut text = format!("{:.0}/s", phase.executed_per_second);
+    if let Some(offered) = phase.offered_per_second {
+        let _ = write!(text, " of {offered:.0}/s, {}", latency(&phase.latency_ms));
+    }
+    let transfers = &phase.transfers;
+    for (count, label) in [(transfers.refused, "refused"), (transfers.other, "unknown"), (transfers.unsent, "unsent")] {
+        if count > 0 {
+            let _ = write!(text, ", {count} {label}");
+        }
+    }
+    text
+}
+
+fn latency(summary: &Summary) -> String {
+    let Summary { p50, p90, p99, max } = summary;
+    format!("p50 {p50:.0} ms, p90 {p90:.0} ms, p99 {p99:.0} ms, max {max:.0} ms")
+}
