@@ -98,3 +98,4 @@ pub mod state_chunk;
 pub mod state_tree;
 pub mod transaction;
 mod transfer;
+pub mod verification;

@@ -98,8 +98,7 @@ impl Receipt {
     /// # Errors
     /// [`ReceiptError`] says what does not hold.
     pub fn verify(&self, genesis: &Genesis) -> Result<VerifiedReceipt, ReceiptError> {
-        let (id, claim) = self.transaction.claim(&genesis.chain_hash())?;
-        claim.check()?;
+        let id = self.transaction.clone().verify(&genesis.chain_hash())?.id();
         let leaf = result_leaf(&TransactionResult { id, code: self.code });
         let count = u64::from(self.header.transaction_count);
         let top = merkle::top_of_path(leaf, u64::from(self.position), count, &self.path);

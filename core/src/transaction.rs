@@ -8,7 +8,7 @@ use crate::amount::Amount;
 use crate::codec::{self, CodecError};
 use crate::hash::{ChainHash, Digest};
 use crate::keys::{PublicKey, SecretKey, Signature};
-use crate::signature::{self, Claim, DecodedKey, SignatureError};
+use crate::signature::{self, SignatureError};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// A transaction's id, also the id of what it creates.
@@ -76,7 +76,7 @@ pub struct SignedTransaction {
     pub signature: Signature,
 }
 
-/// A transaction whose signature was checked. It can be had from [`SignedTransaction::verify`] and the batch checks only, or
+/// A transaction whose signature was checked. It can be had from [`SignedTransaction::verify`] and from [`crate::verification`] only, or
 /// from a node's own storage, where it was written after being checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifiedTransaction {
@@ -125,80 +125,26 @@ impl SignedTransaction {
         codec::encode(self)
     }
 
-    /// The first half of the signature check: the id, and a [`Claim`] for a batch.
-    ///
-    /// # Errors
-    /// [`SignatureError`] if the key or the signature is encoded in a way the rule refuses.
-    pub fn claim(&self, chain: &ChainHash) -> Result<(TransactionId, Claim), SignatureError> {
-        let id = self.transaction.id(chain);
-        let key = DecodedKey::decode(&self.transaction.signer())?;
-        Ok((id, Claim::new(&key, &self.signature, &id)?))
-    }
-
-    /// Checks the signature.
+    /// Checks the signature. Whoever has many to check does so in batches ([`crate::verification`]).
     ///
     /// # Errors
     /// [`SignatureError`] says which part of the rule failed.
     pub fn verify(self, chain: &ChainHash) -> Result<VerifiedTransaction, SignatureError> {
-        let (id, claim) = self.claim(chain)?;
-        claim.check()?;
+        let id = self.transaction.id(chain);
+        signature::verify(&self.transaction.signer(), &self.signature, &id)?;
         Ok(VerifiedTransaction { id, signed: self })
-    }
-
-    /// Checks all signatures of a payload as one batch: all or nothing.
-    ///
-    /// `rng` must be seeded from the operating system's entropy ([`signature::verify_batch`]).
-    ///
-    /// # Errors
-    /// [`SignatureError`] if any of them is bad; which one is not looked for.
-    pub fn verify_payload<R: rand_core::CryptoRng>(
-        transactions: Vec<SignedTransaction>,
-        chain: &ChainHash,
-        rng: &mut R,
-    ) -> Result<Vec<VerifiedTransaction>, SignatureError> {
-        let mut claims = Vec::with_capacity(transactions.len());
-        let verified = transactions
-            .into_iter()
-            .map(|signed| {
-                let (id, claim) = signed.claim(chain)?;
-                claims.push(claim);
-                Ok(VerifiedTransaction { id, signed })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        if signature::verify_batch(&claims, rng) { Ok(verified) } else { Err(SignatureError::Mismatch) }
-    }
-
-    /// Checks many signatures as one batch; the result stands at the place of its transaction.
-    ///
-    /// `rng` must be seeded from the operating system's entropy ([`signature::verify_batch`]).
-    pub fn verify_all<R: rand_core::CryptoRng>(
-        transactions: Vec<SignedTransaction>,
-        chain: &ChainHash,
-        rng: &mut R,
-    ) -> Vec<Result<VerifiedTransaction, SignatureError>> {
-        let (mut claims, mut places) = (Vec::with_capacity(transactions.len()), Vec::with_capacity(transactions.len()));
-        let mut results: Vec<_> = transactions
-            .into_iter()
-            .enumerate()
-            .map(|(place, signed)| {
-                let (id, claim) = signed.claim(chain)?;
-                claims.push(claim);
-                places.push(place);
-                Ok(VerifiedTransaction { id, signed })
-            })
-            .collect();
-        for bad in signature::find_invalid(&claims, rng) {
-            results[places[bad]] = Err(SignatureError::Mismatch);
-        }
-        results
     }
 }
 
 impl VerifiedTransaction {
-    /// Takes a transaction that this node has checked before: from its own storage, where only checked ones are written, or after a
-    /// look at its verdicts ([`VerifiedTransaction::verdict_key`]).
+    /// Takes a transaction from this node's own storage, where only checked ones are written.
     pub fn from_own_storage(signed: SignedTransaction, chain: &ChainHash) -> VerifiedTransaction {
         VerifiedTransaction { id: signed.transaction.id(chain), signed }
+    }
+
+    /// Takes a transaction that was checked just now ([`crate::verification`]).
+    pub(crate) fn from_checked(id: TransactionId, signed: SignedTransaction) -> VerifiedTransaction {
+        VerifiedTransaction { id, signed }
     }
 
     /// The id.
@@ -214,11 +160,6 @@ impl VerifiedTransaction {
     /// The transaction with its signature.
     pub fn signed(&self) -> &SignedTransaction {
         &self.signed
-    }
-
-    /// What a signature verdict is remembered under: never the id, since a stranger can publish a body with another signature.
-    pub fn verdict_key(id: &TransactionId, signature: &Signature) -> Digest {
-        Digest::of_bytes(&[id.as_bytes().as_slice(), signature.0.as_slice()].concat())
     }
 }
 

@@ -13,6 +13,7 @@ pub mod file_descriptors;
 pub mod handle;
 pub mod init;
 pub mod journal;
+mod key_cache;
 pub mod keys_file;
 pub mod mempool;
 pub mod metrics;

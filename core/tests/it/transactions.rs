@@ -2,8 +2,9 @@
 
 use crate::helpers::{key, network, output, transfer};
 use farthing_core::keys::Signature;
-use farthing_core::signature::SignatureError;
+use farthing_core::signature::{DecodedKey, SignatureError};
 use farthing_core::transaction::{SignedTransaction, VerifiedTransaction};
+use farthing_core::verification::{UnverifiedTransaction, verdict_key, verify_all, verify_payloads};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
@@ -30,7 +31,8 @@ fn a_batch_tells_good_from_bad_by_place() {
     batch[20].signature = Signature([0; 64]);
     batch[39].transaction.nonce = 1;
     let ids: Vec<_> = batch.iter().map(|signed| signed.transaction.id(&chain)).collect();
-    let results = SignedTransaction::verify_all(batch, &chain, &mut ChaCha20Rng::seed_from_u64(1));
+    let batch = batch.into_iter().map(|signed| UnverifiedTransaction::new(signed, &chain)).collect();
+    let results = verify_all(batch, DecodedKey::decode, &mut ChaCha20Rng::seed_from_u64(1));
     assert_eq!(results.len(), 40);
     for (place, result) in results.into_iter().enumerate() {
         let expect = match place {
@@ -47,9 +49,14 @@ fn a_payload_is_good_or_bad_as_a_whole() {
     let chain = network(&[(1, 5)]).chain_hash();
     let batch: Vec<SignedTransaction> =
         (1..=10).map(|nonce| transfer(1, nonce, vec![output(2, 1, false)]).sign(&chain, &key(1))).collect();
-    let check = |batch: &[SignedTransaction]| {
-        SignedTransaction::verify_payload(batch.to_vec(), &chain, &mut ChaCha20Rng::seed_from_u64(1))
+    let unverified = |batch: &[SignedTransaction]| {
+        batch.iter().map(|signed| UnverifiedTransaction::new(signed.clone(), &chain)).collect::<Vec<_>>()
     };
+    let check_all = |payloads: &[&[SignedTransaction]]| {
+        let payloads = payloads.iter().map(|payload| unverified(payload)).collect();
+        verify_payloads(payloads, DecodedKey::decode, &mut ChaCha20Rng::seed_from_u64(1))
+    };
+    let check = |batch: &[SignedTransaction]| check_all(&[batch]).remove(0);
     let verified = check(&batch).unwrap();
     assert!(verified.iter().map(VerifiedTransaction::signed).eq(&batch), "all of them, in their order");
     assert_eq!(check(&[]), Ok(vec![]));
@@ -62,14 +69,29 @@ fn a_payload_is_good_or_bad_as_a_whole() {
     wrong.0[40] ^= 1;
     assert_eq!(check(&with(wrong)), Err(SignatureError::Mismatch));
     assert_eq!(check(&with(Signature([0; 64]))), Err(SignatureError::BadCommitment));
+
+    // Beside others, each is still good or bad for itself, wherever it stands.
+    let bad = [with(wrong), with(Signature([0; 64]))];
+    let errors = [SignatureError::Mismatch, SignatureError::BadCommitment];
+    assert!(check_all(&[]).is_empty());
+    for (bad, error) in bad.iter().zip(errors) {
+        for place in 0..3 {
+            let mut payloads: Vec<&[SignedTransaction]> = vec![&batch, &batch[..4], &[]];
+            payloads.insert(place, bad);
+            for (at, result) in check_all(&payloads).into_iter().enumerate() {
+                let expect = if at == place { Err(error) } else { Ok(payloads[at].len()) };
+                assert_eq!(result.map(|verified| verified.len()), expect, "{at}, the bad one at {place}");
+            }
+        }
+        assert_eq!(check_all(&[bad, bad]), [Err(error), Err(error)]);
+    }
 }
 
 #[test]
 fn verdicts_are_remembered_under_the_signature_too() {
     let chain = network(&[(1, 5)]).chain_hash();
     let id = transfer(1, 1, vec![output(2, 1, false)]).id(&chain);
-    let keys =
-        [Signature([1; 64]), Signature([2; 64])].map(|signature| VerifiedTransaction::verdict_key(&id, &signature));
+    let keys = [Signature([1; 64]), Signature([2; 64])].map(|signature| verdict_key(&id, &signature));
     assert_ne!(keys[0], keys[1]);
     assert_ne!(keys[0], id);
 }

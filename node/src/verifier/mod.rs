@@ -1,28 +1,35 @@
 //! Checks transaction signatures on threads of its own, in batches, each signature once.
 //!
 //! Work is taken in turn from those it comes from: each validator's vertices, the API's clients, and the full nodes that forward
-//! transactions ([`turns`]). A turn is one payload, or as many waiting submissions as make one batch. So a validator that fills its
-//! vertices with garbage, or clients that send bad signatures, delay themselves.
+//! transactions ([`turns`]). So a validator that fills its vertices with garbage, or clients that send bad signatures, delay
+//! themselves.
 //!
-//! What a payload still needs checked after a look at the remembered verdicts ([`verdicts`]) is one batch, all or nothing. A batch of
-//! submissions that fails is bisected.
+//! A batch is as many waiting submissions of one source as make one, or the payloads whose turns come next. What still needs a check
+//! after a look at the remembered verdicts ([`verdicts`]) is checked in one equation, over keys that are decoded already if their
+//! accounts signed lately ([`crate::key_cache`]). A batch of submissions that fails is bisected. Payloads are good or bad as a
+//! whole: those of a failing batch are checked one by one, and an author of a bad one is [`suspect`](Suspects) for a while,
+//! so that it cannot spoil everybody's batches.
 
+mod suspects;
 #[cfg(test)]
 mod tests;
 mod turns;
 mod verdicts;
 
 use crate::executor::Verdict;
+use crate::key_cache::{KEYS_MAX, KeyCache};
 use crate::network::Peer;
 use crate::payload;
 use farthing_consensus::vertex::{VerifiedVertex, VertexRef};
 use farthing_core::hash::{ChainHash, Digest};
 use farthing_core::signature::SignatureError;
 use farthing_core::transaction::{SignedTransaction, VerifiedTransaction};
+use farthing_core::verification::{UnverifiedTransaction, verify_all, verify_payloads};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
+use suspects::Suspects;
 use tokio::sync::{mpsc, oneshot};
 use turns::{Source, Turns};
 use verdicts::{VERDICTS_MIN, Verdicts};
@@ -32,6 +39,10 @@ const SUBMISSIONS_MAX: usize = 4_096;
 
 /// Transactions of submissions that are checked as one batch, about: whole submissions are taken until there are this many.
 const BATCH_TRANSACTIONS: usize = 1_024;
+
+/// Bytes of payloads that are checked as one batch, about: whole payloads are taken until there are this many. Some thousand plain
+/// transfers.
+const BATCH_PAYLOAD_BYTES: usize = 192 * 1_024;
 
 /// The result of a check: each transaction verified, or why not, in order.
 pub type Checked = Vec<Result<VerifiedTransaction, SignatureError>>;
@@ -64,6 +75,7 @@ struct Shared {
     chain: ChainHash,
     outcomes: mpsc::UnboundedSender<Outcome>,
     verdicts: Verdicts,
+    keys: KeyCache,
     state: Mutex<State>,
     pushed: Condvar,
 }
@@ -71,12 +83,21 @@ struct Shared {
 struct State {
     /// Vertices are bounded by those that consensus holds: each is checked once.
     work: Turns<Work>,
+    suspects: Suspects,
     ended: bool,
 }
 
 enum Work {
     Vertex(VerifiedVertex),
     Submission(Submission),
+}
+
+/// What one thread does at a time.
+enum Turn {
+    /// Vertices whose payloads are checked as one batch.
+    Vertices(Vec<VerifiedVertex>),
+    /// The first submission of a batch.
+    Submission(Source, Submission),
 }
 
 struct Submission {
@@ -103,7 +124,8 @@ impl Verifier {
             chain,
             outcomes,
             verdicts: Verdicts::new(VERDICTS_MIN),
-            state: Mutex::new(State { work: Turns::new(), ended: false }),
+            keys: KeyCache::new(KEYS_MAX),
+            state: Mutex::new(State { work: Turns::new(), suspects: Suspects::default(), ended: false }),
             pushed: Condvar::new(),
         });
         let mut verifier = Verifier { shared: shared.clone(), threads: Vec::new() };
@@ -178,21 +200,43 @@ impl Shared {
     }
 
     /// The next turn's work; none once the pool is dropped.
-    fn next(&self) -> Option<(Source, Work)> {
+    fn next(&self) -> Option<Turn> {
         let mut state = self.lock();
         loop {
             if state.ended {
                 return None;
             }
-            if let Some(work) = state.work.pop() {
-                return Some(work);
+            match state.work.pop() {
+                Some((_, Work::Vertex(first))) => return Some(Turn::Vertices(state.with_next_vertices(first))),
+                Some((source, Work::Submission(first))) => return Some(Turn::Submission(source, first)),
+                None => state = self.pushed.wait(state).expect("nothing panics while it holds this lock"),
             }
-            state = self.pushed.wait(state).expect("nothing panics while it holds this lock");
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+impl State {
+    /// A vertex with those whose turns come next, as far as they make one batch.
+    fn with_next_vertices(&mut self, first: VerifiedVertex) -> Vec<VerifiedVertex> {
+        let State { work, suspects, .. } = self;
+        let mut bytes = first.payload().len();
+        let is_alone = suspects.take(first.author());
+        let mut vertices = vec![first];
+        let goes_along = |bytes: usize, work: &Work| match work {
+            Work::Vertex(vertex) => {
+                bytes + vertex.payload().len() <= BATCH_PAYLOAD_BYTES && !suspects.contains(vertex.author())
+            }
+            Work::Submission(_) => false,
+        };
+        while !is_alone && let Some((_, Work::Vertex(next))) = work.pop_if(|_, next| goes_along(bytes, next)) {
+            bytes += next.payload().len();
+            vertices.push(next);
+        }
+        vertices
     }
 }
 
@@ -203,35 +247,43 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        while let Some((source, work)) = self.shared.next() {
-            match work {
-                Work::Vertex(vertex) => {
-                    let verdict = self.verdict(&vertex);
-                    // If nobody listens any more the node is stopping.
-                    let _ = self.shared.outcomes.send(Outcome::Payload(vertex.reference(), verdict));
-                }
-                Work::Submission(submission) => self.check_submissions(source, submission),
+        while let Some(turn) = self.shared.next() {
+            match turn {
+                Turn::Vertices(vertices) => self.check_vertices(vertices),
+                Turn::Submission(source, submission) => self.check_submissions(source, submission),
             }
         }
     }
 
-    fn verdict(&mut self, vertex: &VerifiedVertex) -> Verdict {
-        let Ok(transactions) = payload::decode(vertex.payload()) else { return Verdict::Void };
-        let (keys, known) = self.known(&transactions);
-        let (mut trusted, mut unknown) = (Vec::new(), Vec::new());
-        for (transaction, known) in transactions.into_iter().zip(&known) {
-            if *known { trusted.push(transaction) } else { unknown.push(transaction) }
+    fn check_vertices(&mut self, vertices: Vec<VerifiedVertex>) {
+        let (mut decoding, mut payloads, mut verdict_keys) = (Vec::new(), Vec::new(), Vec::new());
+        for vertex in vertices {
+            match payload::decode(vertex.payload()) {
+                Ok(transactions) => {
+                    let (transactions, unknown) = self.look_up(transactions);
+                    payloads.push(transactions);
+                    verdict_keys.push(unknown);
+                    decoding.push(vertex);
+                }
+                Err(_) => self.tell(&vertex, Verdict::Void),
+            }
         }
-        let Ok(checked) = SignedTransaction::verify_payload(unknown, &self.shared.chain, &mut self.rng) else {
-            return Verdict::Void;
-        };
-        self.shared.verdicts.remember(keys.iter().zip(&known).filter(|(_, known)| !**known).map(|(key, _)| *key));
-        let (mut trusted, mut checked) = (trusted.into_iter(), checked.into_iter());
-        let verified = known.iter().map(|known| {
-            let next = if *known { trusted.next().map(|signed| self.checked_before(signed)) } else { checked.next() };
-            next.expect("as many as were known or not")
-        });
-        Verdict::Valid(verified.collect())
+        let keys = &self.shared.keys;
+        let checked = verify_payloads(payloads, |key| keys.decode(key), &mut self.rng);
+        for ((vertex, unknown), checked) in decoding.iter().zip(verdict_keys).zip(checked) {
+            if checked.is_ok() {
+                self.shared.verdicts.remember(unknown.into_iter().flatten());
+            }
+            self.tell(vertex, checked.map_or(Verdict::Void, Verdict::Valid));
+        }
+    }
+
+    fn tell(&self, vertex: &VerifiedVertex, verdict: Verdict) {
+        if matches!(verdict, Verdict::Void) {
+            self.shared.lock().suspects.add(vertex.author());
+        }
+        // If nobody listens any more the node is stopping.
+        let _ = self.shared.outcomes.send(Outcome::Payload(vertex.reference(), verdict));
     }
 
     /// Checks a submission together with others of the same source that wait.
@@ -256,38 +308,27 @@ impl Worker {
     }
 
     fn check(&mut self, transactions: Vec<SignedTransaction>) -> Checked {
-        let (keys, known) = self.known(&transactions);
-        let (mut places, mut unknown) = (Vec::new(), Vec::new());
-        let mut results: Vec<Option<_>> = Vec::with_capacity(transactions.len());
-        for (place, (transaction, known)) in transactions.into_iter().zip(known).enumerate() {
-            if known {
-                results.push(Some(Ok(self.checked_before(transaction))));
-            } else {
-                results.push(None);
-                places.push(place);
-                unknown.push(transaction);
+        let (transactions, unknown) = self.look_up(transactions);
+        let keys = &self.shared.keys;
+        let checked = verify_all(transactions, |key| keys.decode(key), &mut self.rng);
+        let good = unknown.into_iter().zip(&checked).filter(|(_, result)| result.is_ok());
+        self.shared.verdicts.remember(good.filter_map(|(key, _)| key));
+        checked
+    }
+
+    /// The transactions with their ids. Those whose signatures were found good before are marked as known; of the others it is
+    /// told what a verdict on them is remembered under.
+    fn look_up(&self, transactions: Vec<SignedTransaction>) -> (Vec<UnverifiedTransaction>, Vec<Option<Digest>>) {
+        let unverified = |signed| UnverifiedTransaction::new(signed, &self.shared.chain);
+        let mut transactions: Vec<_> = transactions.into_iter().map(unverified).collect();
+        let keys: Vec<_> = transactions.iter().map(UnverifiedTransaction::verdict_key).collect();
+        let known = self.shared.verdicts.are_known(&keys);
+        for (transaction, known) in transactions.iter_mut().zip(&known) {
+            if *known {
+                transaction.set_known();
             }
         }
-        let checked = SignedTransaction::verify_all(unknown, &self.shared.chain, &mut self.rng);
-        let good = places.iter().zip(&checked).filter(|(_, result)| result.is_ok()).map(|(place, _)| keys[*place]);
-        self.shared.verdicts.remember(good);
-        for (place, result) in places.into_iter().zip(checked) {
-            results[place] = Some(result);
-        }
-        results.into_iter().map(|result| result.expect("known or checked")).collect()
-    }
-
-    /// What verdicts on these are remembered under, and which are.
-    fn known(&self, transactions: &[SignedTransaction]) -> (Vec<Digest>, Vec<bool>) {
-        let key = |signed: &SignedTransaction| {
-            VerifiedTransaction::verdict_key(&signed.transaction.id(&self.shared.chain), &signed.signature)
-        };
-        let keys: Vec<_> = transactions.iter().map(key).collect();
-        let known = self.shared.verdicts.are_known(&keys);
-        (keys, known)
-    }
-
-    fn checked_before(&self, signed: SignedTransaction) -> VerifiedTransaction {
-        VerifiedTransaction::from_own_storage(signed, &self.shared.chain)
+        let unknown = keys.into_iter().zip(known).map(|(key, known)| (!known).then_some(key));
+        (transactions, unknown.collect())
     }
 }

@@ -82,7 +82,40 @@ fn sources_have_their_turns() {
     assert_eq!(turns.pop_more(Source::Clients), None);
     assert_eq!(turns.pop(), None);
     turns.push(Source::Clients, 3);
-    assert_eq!(turns.pop(), Some((Source::Clients, 3)));
+    assert_eq!(turns.pop_if(|source, work| source != Source::Clients || *work != 3), None);
+    assert_eq!(turns.pop_if(|source, work| source == Source::Clients && *work == 3), Some((Source::Clients, 3)));
+    assert_eq!(turns.pop_if(|_, _| true), None);
+}
+
+#[test]
+fn after_a_void_payload_some_are_checked_alone() {
+    let mut suspects = Suspects::default();
+    assert!(!suspects.take(1));
+    suspects.add(1);
+    for _ in 0..100 {
+        assert!(suspects.contains(1) && !suspects.contains(2));
+        assert!(suspects.take(1) && !suspects.take(2));
+    }
+    assert!(!suspects.contains(1) && !suspects.take(1));
+}
+
+#[tokio::test]
+async fn payloads_that_share_a_batch_have_verdicts_of_their_own() {
+    let (verifier, mut outcomes) = start();
+    let mut bad = encoded(1, 1, 50);
+    bad.extend(with_bad_signature(1, 51).encode());
+    // Keeps the one thread busy until the others wait.
+    verifier.check_vertex(vertex(4, encoded(2, 1, 1_400)));
+    for (author, payload) in [(0, encoded(3, 1, 100)), (1, bad), (2, vec![1, 2, 3]), (3, encoded(4, 1, 100))] {
+        verifier.check_vertex(vertex(author, payload));
+    }
+    for _ in 0..5 {
+        let (author, valid) = payload_verdict(outcomes.recv().await);
+        assert_eq!(valid, ![1, 2].contains(&author), "{author}");
+    }
+    let state = verifier.shared.lock();
+    assert!([1, 2].iter().all(|author| state.suspects.contains(*author)));
+    assert!([0, 3, 4].iter().all(|author| !state.suspects.contains(*author)));
 }
 
 #[test]

@@ -47,6 +47,13 @@ impl<T> Turns<T> {
         Some((source, work))
     }
 
+    /// The work of the next source whose turn it is, if `wanted` wants it.
+    pub(super) fn pop_if(&mut self, wanted: impl FnOnce(Source, &T) -> bool) -> Option<(Source, T)> {
+        let source = *self.turns.front()?;
+        let next = self.queues[&source].front().expect("no queue is empty");
+        if wanted(source, next) { self.pop() } else { None }
+    }
+
     /// More work of a source that has just had its turn, if it has any.
     pub(super) fn pop_more(&mut self, source: Source) -> Option<T> {
         if !self.queues.contains_key(&source) {

@@ -1,5 +1,5 @@
 //! Signatures that were found good, so that none is checked twice: a transaction comes from a client or a full node, and again in a
-//! vertex, or in two. Remembered under id *and* signature ([`VerifiedTransaction::verdict_key`]): whoever publishes somebody's
+//! vertex, or in two. Remembered under id *and* signature ([`farthing_core::verification::verdict_key`]): whoever publishes somebody's
 //! transaction with another signature is checked anew. Bad ones are not remembered.
 
 use farthing_core::hash::Digest;

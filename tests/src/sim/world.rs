@@ -17,7 +17,8 @@ use farthing_consensus::vertex::{Author, VerifiedVertex};
 use farthing_core::genesis::{Genesis, Parameters, Validator};
 use farthing_core::hash::Digest;
 use farthing_core::keys::SecretKey;
-use farthing_core::transaction::SignedTransaction;
+use farthing_core::signature::DecodedKey;
+use farthing_core::verification::{UnverifiedTransaction, verify_payloads};
 use farthing_node::executor::Verdict;
 use farthing_node::payload;
 use farthing_node::replica::Event;
@@ -329,8 +330,12 @@ impl World {
         }
         let chain = self.committee.chain();
         let verdict = match payload::decode(vertex.payload()) {
-            Ok(transactions) => SignedTransaction::verify_payload(transactions, chain, self.coefficients.generator())
-                .map_or(Verdict::Void, Verdict::Valid),
+            Ok(transactions) => {
+                let unverified = |signed| UnverifiedTransaction::new(signed, chain);
+                let payload = transactions.into_iter().map(unverified).collect();
+                let verified = verify_payloads(vec![payload], DecodedKey::decode, self.coefficients.generator());
+                verified.into_iter().next().and_then(Result::ok).map_or(Verdict::Void, Verdict::Valid)
+            }
             Err(_) => Verdict::Void,
         };
         if self.verdicts.len() == VERDICTS_MAX {
