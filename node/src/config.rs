@@ -92,6 +92,8 @@ pub struct StorageSection {
     pub retain_blocks: u64,
     /// Commits whose vertices are kept, at least [`RETAIN_COMMITS_MIN`].
     pub retain_commits: u64,
+    /// Whether the histories of accounts are kept. A database that was without them stays so.
+    pub history: bool,
 }
 
 /// Section `[consensus]`.
@@ -370,7 +372,7 @@ impl Default for ApiSection {
 
 impl Default for StorageSection {
     fn default() -> StorageSection {
-        StorageSection { retain_blocks: 1_000_000, retain_commits: 20_000 }
+        StorageSection { retain_blocks: 1_000_000, retain_commits: 20_000, history: true }
     }
 }
 

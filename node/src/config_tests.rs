@@ -23,6 +23,7 @@ fn the_shipped_configuration_is_the_default() {
         "followers_max",
         "body_bytes_max",
         "retain_commits",
+        "history",
         "round_delay_min_ms",
         "per_sender_max",
     ] {

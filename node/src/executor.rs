@@ -25,6 +25,7 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Executor {
     ledger: Ledger,
+    keeps_history: bool,
     queue: VecDeque<CommittedVertices>,
     /// Verdicts asked for (`None`) and given, of vertices with a payload. Ordered by round, so that old ones can be cut off.
     verdicts: BTreeMap<VertexRef, Option<Verdict>>,
@@ -52,14 +53,14 @@ pub struct StoredBlock {
     pub hash: Digest,
     /// The block.
     pub record: BlockRecord,
-    /// The lines that it adds to the histories of accounts.
+    /// The lines that it adds to the histories of accounts, if they are kept.
     pub history: Vec<HistoryRecord>,
 }
 
 impl Executor {
-    /// Goes on from this state.
-    pub fn new(ledger: Ledger) -> Executor {
-        Executor { ledger, queue: VecDeque::new(), verdicts: BTreeMap::new() }
+    /// Goes on from this state; makes lines for the histories of accounts if they are kept.
+    pub fn new(ledger: Ledger, keeps_history: bool) -> Executor {
+        Executor { ledger, keeps_history, queue: VecDeque::new(), verdicts: BTreeMap::new() }
     }
 
     /// The ledger, for questions.
@@ -129,7 +130,7 @@ impl Executor {
                 (reference, verdict)
             })
             .collect();
-        Some(run(&mut self.ledger, &commit.commit, commit.digest, verdicts))
+        Some(run(&mut self.ledger, &commit.commit, commit.digest, verdicts, self.keeps_history))
     }
 
     /// Forgets verdicts on vertices at or below a round that can no longer be committed, unless a queued commit has them.
@@ -141,8 +142,15 @@ impl Executor {
     }
 }
 
-/// Executes one commit, given the verdict on each of its payloads that is not empty, in order.
-pub fn run(ledger: &mut Ledger, commit: &Commit, digest: Digest, verdicts: Vec<(VertexRef, Verdict)>) -> Executed {
+/// Executes one commit, given the verdict on each of its payloads that is not empty, in order; with the lines for the histories of
+/// accounts if they are wanted.
+pub fn run(
+    ledger: &mut Ledger,
+    commit: &Commit,
+    digest: Digest,
+    verdicts: Vec<(VertexRef, Verdict)>,
+    with_history: bool,
+) -> Executed {
     let mut payloads = Vec::with_capacity(verdicts.len());
     let (mut transactions, mut places) = (Vec::new(), Vec::new());
     let mut void_authors = Vec::new();
@@ -159,7 +167,7 @@ pub fn run(ledger: &mut Ledger, commit: &Commit, digest: Digest, verdicts: Vec<(
     }
     let context = CommitContext { epoch: commit.epoch, index: commit.index, digest, timestamp_ms: commit.timestamp_ms };
     let execution = ledger.execute(&context, &transactions);
-    let block = execution.block.map(|block| store(block, payloads, &places, &transactions));
+    let block = execution.block.map(|block| store(block, payloads, &places, &transactions, with_history));
     Executed { commit_index: commit.index, block, dropped: execution.dropped, flush: execution.flush, void_authors }
 }
 
@@ -178,13 +186,16 @@ fn store(
     payloads: Vec<PayloadRecord>,
     places: &[(u16, u32)],
     transactions: &[VerifiedTransaction],
+    with_history: bool,
 ) -> StoredBlock {
     let mut entries = Vec::with_capacity(block.results.len());
-    let mut history = Vec::with_capacity(2 * block.results.len());
+    let mut history = Vec::with_capacity(if with_history { 2 * block.results.len() } else { 0 });
     for (index, result) in &block.results {
         let (payload, place) = places[*index as usize];
         let transaction = &transactions[*index as usize];
-        add_history(&mut history, &block.header, entries.len() as u32, transaction, result.code);
+        if with_history {
+            add_history(&mut history, &block.header, entries.len() as u32, transaction, result.code);
+        }
         entries.push(BlockEntry { payload, place, id: result.id, code: result.code });
     }
     StoredBlock { hash: block.hash, record: BlockRecord { header: block.header, payloads, entries }, history }

@@ -161,6 +161,10 @@ impl Storage for Failing {
         self.disk.transaction(id)
     }
 
+    fn keeps_history(&self) -> bool {
+        true
+    }
+
     fn history(
         &self,
         account: &Address,

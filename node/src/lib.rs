@@ -11,6 +11,7 @@ pub mod driver;
 pub mod executor;
 pub mod file_descriptors;
 pub mod handle;
+mod id_map;
 pub mod init;
 pub mod journal;
 mod key_cache;

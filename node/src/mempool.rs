@@ -4,10 +4,11 @@
 //! delays anybody else. A transaction stays here, marked as proposed, until it is executed, dropped or expired; if its vertex is
 //! collected without being committed, it is proposed again.
 
+use crate::id_map::IdMap;
 use bytes::Bytes;
 use farthing_core::address::Address;
 use farthing_core::transaction::{TransactionId, VerifiedTransaction};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 /// How much a mempool holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,8 +41,9 @@ pub enum Full {
 pub struct Mempool {
     limits: MempoolLimits,
     /// Looked up only, never iterated.
-    entries: HashMap<TransactionId, Entry>,
-    senders: BTreeMap<Address, Sender>,
+    entries: IdMap<TransactionId, Entry>,
+    /// The same.
+    senders: IdMap<Address, Sender>,
     /// The senders that have something to propose, in the order of their turns.
     turns: VecDeque<Address>,
     /// By end of validity.
@@ -72,8 +74,8 @@ impl Mempool {
     pub fn new(limits: MempoolLimits) -> Mempool {
         Mempool {
             limits,
-            entries: HashMap::new(),
-            senders: BTreeMap::new(),
+            entries: IdMap::default(),
+            senders: IdMap::default(),
             turns: VecDeque::new(),
             expiry: BTreeSet::new(),
             bytes: 0,

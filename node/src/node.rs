@@ -196,7 +196,7 @@ fn open_storage(
     failed: mpsc::UnboundedSender<Result<Ticket, StorageError>>,
 ) -> anyhow::Result<Arc<dyn Storage>> {
     let validator = identity.validator.as_ref().map(|validator| validator.key.public_key());
-    let options = OpenOptions { chain: genesis.chain_hash(), validator };
+    let options = OpenOptions { chain: genesis.chain_hash(), validator, history: config.storage.history };
     let storage = RocksStorage::open(&config.database(), &options)?;
     if let Some(key) = validator
         && init::states_nothing_signed(&config.home, &key)?

@@ -19,7 +19,7 @@ fn home() -> (tempfile::TempDir, Config) {
 }
 
 fn open(config: &Config) -> RocksStorage {
-    let options = OpenOptions { chain: Digest::of_bytes(b"some chain"), validator: None };
+    let options = OpenOptions { chain: Digest::of_bytes(b"some chain"), validator: None, history: true };
     RocksStorage::open(&config.database(), &options).unwrap()
 }
 

@@ -1,10 +1,11 @@
 //! Clients that wait for transactions to be settled or certified.
 
+use crate::id_map::IdMap;
 use crate::replica::{Settled, SettledBlock};
 use crate::storage::TransactionPosition;
 use farthing_core::block::{BlockHash, BlockHeader, DropReason, ResultCode};
 use farthing_core::transaction::TransactionId;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -38,7 +39,7 @@ pub enum Settlement {
 #[derive(Default)]
 pub struct Waiters {
     /// Looked up only; cleaned of those that gave up.
-    by_id: HashMap<TransactionId, Vec<Waiter>>,
+    by_id: IdMap<TransactionId, Vec<Waiter>>,
     /// By the height that must be certified.
     by_height: BTreeMap<u64, Vec<(oneshot::Sender<Settlement>, Settlement)>>,
     count: usize,

@@ -99,6 +99,7 @@ pub(super) async fn account_proof(
     responses(
         (status = 200, description = "A page of the history.", body = HistoryPage),
         (status = 400, description = "`malformed_address`, `wrong_network`, `invalid_parameter` or `invalid_cursor`.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_kept`: this node keeps no histories.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn history(
@@ -113,6 +114,12 @@ pub(super) async fn history(
         return Err(ApiError::new(
             ProblemCode::InvalidParameter,
             format!("limit is {limit}: a page has 1 to {HISTORY_LIMIT_MAX} entries"),
+        ));
+    }
+    if !state.node.storage().keeps_history() {
+        return Err(ApiError::new(
+            ProblemCode::NotKept,
+            "this node keeps no histories of accounts (storage.history in its configuration): ask another one",
         ));
     }
     let limit = limit as usize;

@@ -21,6 +21,7 @@ pub use status::{Backlog, Progress, ReplicaStatus};
 
 use crate::certifier::{Certified, Certifier, WrongState};
 use crate::executor::{Executed, Executor, Verdict};
+use crate::id_map::IdSet;
 use crate::mempool::{Full, Mempool};
 use crate::network::{Inbound, Outbound, Peer};
 use crate::snapshot::fetch::Fetch;
@@ -41,7 +42,7 @@ use farthing_core::transaction::{SignedTransaction, Transaction, TransactionId, 
 use forwarding::Forwarder;
 use log::{OutputLog, Ticket};
 use serve::{Request, Unsynced};
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// The validator that a replica speaks for.
@@ -213,7 +214,7 @@ pub struct Replica {
     /// The payload given to the engine last, with its transactions, which need no second check.
     proposal: Option<(Bytes, Vec<VerifiedTransaction>)>,
     /// Transactions executed in blocks whose write is not done yet. Looked up only.
-    being_written: HashSet<TransactionId>,
+    being_written: IdSet<TransactionId>,
     /// On a full node: transactions under way to validators.
     forwarder: Forwarder,
     /// What the engine was told about the mempool.

@@ -7,6 +7,7 @@ use super::forwarding::Forwarder;
 use super::{Effect, Own, Replica, Stop};
 use crate::certifier::{Certifier, WrongState};
 use crate::executor::{self, Executor, Verdict};
+use crate::id_map::IdSet;
 use crate::mempool::{Mempool, MempoolLimits};
 use crate::replica::log::OutputLog;
 use crate::storage::{Batch, BlockRecord, Storage, StorageError};
@@ -20,7 +21,7 @@ use farthing_core::execution::Ledger;
 use farthing_core::flush::RestoreError;
 use farthing_core::genesis::Genesis;
 use farthing_core::state_chunk::CHUNK_LEVEL;
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// How many of the newest blocks are attested again at most, if no own vertex is known that attests them.
@@ -140,7 +141,7 @@ impl Replica {
             committee,
             own,
             engine,
-            executor: Executor::new(ledger),
+            executor: Executor::new(ledger, storage.keeps_history()),
             mempool: Mempool::new(settings.mempool),
             certifier,
             storage,
@@ -150,7 +151,7 @@ impl Replica {
             followers: BTreeSet::new(),
             subscribers: BTreeSet::new(),
             proposal: None,
-            being_written: HashSet::new(),
+            being_written: IdSet::default(),
             forwarder: Forwarder::default(),
             told_waiting: false,
             last_broadcast: last_signed,
@@ -217,7 +218,7 @@ fn replay(ledger: &mut Ledger, committee: &Committee, storage: &dyn Storage) -> 
         let next = storage.block(ledger.newest().height + 1)?;
         let stored = next.as_ref().filter(|block| block.header.commit_index == index);
         let verdicts = verdicts(&commit, stored, committee, storage)?;
-        let executed = executor::run(ledger, &commit, commit.digest(committee.chain()), verdicts);
+        let executed = executor::run(ledger, &commit, commit.digest(committee.chain()), verdicts, false);
         let computed = executed.block.as_ref().map(|block| &block.record.header);
         if let Some(next) = &next
             && (stored.is_some() || computed.is_some())

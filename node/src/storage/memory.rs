@@ -192,6 +192,10 @@ impl Storage for MemoryStorage {
         self.read(|tables| tables.transactions.get(id).copied())
     }
 
+    fn keeps_history(&self) -> bool {
+        true
+    }
+
     fn history(
         &self,
         account: &Address,

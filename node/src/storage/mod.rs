@@ -302,6 +302,9 @@ pub trait Storage: Send + Sync + 'static {
     /// Where a transaction stands, and what became of it.
     fn transaction(&self, id: &TransactionId) -> Result<Option<IndexedTransaction>, StorageError>;
 
+    /// Whether the histories of accounts are kept, of all blocks that were stored.
+    fn keeps_history(&self) -> bool;
+
     /// An account's history, newest first, strictly before `before` if given, at most `limit` lines.
     fn history(
         &self,

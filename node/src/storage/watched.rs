@@ -100,6 +100,10 @@ impl<S: Storage> Storage for WatchedStorage<S> {
         self.watch(self.storage.transaction(id))
     }
 
+    fn keeps_history(&self) -> bool {
+        self.storage.keeps_history()
+    }
+
     fn history(
         &self,
         account: &Address,

@@ -40,9 +40,9 @@ const SUBMISSIONS_MAX: usize = 4_096;
 /// Transactions of submissions that are checked as one batch, about: whole submissions are taken until there are this many.
 const BATCH_TRANSACTIONS: usize = 1_024;
 
-/// Bytes of payloads that are checked as one batch, about: whole payloads are taken until there are this many. Some thousand plain
-/// transfers.
-const BATCH_PAYLOAD_BYTES: usize = 192 * 1_024;
+/// Bytes of payloads that are checked as one batch, about: whole payloads are taken until there are this many. Some two
+/// thousand plain transfers.
+const BATCH_PAYLOAD_BYTES: usize = 384 * 1_024;
 
 /// The result of a check: each transaction verified, or why not, in order.
 pub type Checked = Vec<Result<VerifiedTransaction, SignatureError>>;

@@ -2,8 +2,8 @@
 //! vertex, or in two. Remembered under id *and* signature ([`farthing_core::verification::verdict_key`]): whoever publishes somebody's
 //! transaction with another signature is checked anew. Bad ones are not remembered.
 
+use crate::id_map::IdSet;
 use farthing_core::hash::Digest;
-use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard};
 
 /// Verdicts remembered at least, once there were so many; twice as many at most, in some 10 MB.
@@ -17,8 +17,8 @@ pub(super) struct Verdicts {
 
 #[derive(Default)]
 struct Generations {
-    young: HashSet<Digest>,
-    old: HashSet<Digest>,
+    young: IdSet<Digest>,
+    old: IdSet<Digest>,
 }
 
 impl Verdicts {

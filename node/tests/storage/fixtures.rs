@@ -32,7 +32,7 @@ pub fn open(path: &Path) -> RocksStorage {
 
 /// The options of a full node of the test network.
 pub fn options() -> OpenOptions {
-    OpenOptions { chain: digest("chain", 0), validator: None }
+    OpenOptions { chain: digest("chain", 0), validator: None, history: true }
 }
 
 /// Some digest.

@@ -48,6 +48,9 @@ pub struct Options {
     /// How long each of the five phases of load lasts
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=60))]
     seconds: u32,
+    /// Have the validators keep the histories of accounts, which is full nodes' business otherwise
+    #[arg(long)]
+    history: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -89,12 +92,12 @@ async fn measure(options: &Options, state: StateDirectory) -> anyhow::Result<(Re
     say("checking signatures");
     let bound_before = bound::measure(BOUND_DURATION)?;
     say("starting validators without accounts, for their memory");
-    let empty = Network::start(state, validators, std::iter::empty(), &binaries).await?;
+    let empty = Network::start(state, validators, std::iter::empty(), options.history, &binaries).await?;
     let empty_bytes = empty.usage().await?.memory_bytes;
     let (state, _) = empty.stop().await?;
     say(&format!("making {accounts} accounts and starting validators"));
     let senders = Senders::new(accounts);
-    let network = Network::start(state, validators, senders.addresses(), &binaries).await?;
+    let network = Network::start(state, validators, senders.addresses(), options.history, &binaries).await?;
     let idle_bytes = network.usage().await?.memory_bytes;
 
     let mut phases = Phases { network, senders, seconds: options.seconds };
@@ -128,6 +131,7 @@ async fn measure(options: &Options, state: StateDirectory) -> anyhow::Result<(Re
         machine,
         validators,
         accounts,
+        history: options.history,
         seconds: options.seconds,
         signature_checks: [bound_before, bound_after],
         signature_bound_per_second: bound_per_second,

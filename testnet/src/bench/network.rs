@@ -64,7 +64,8 @@ impl Usage {
 }
 
 impl Network {
-    /// Starts `validators` validators of a new network with these accounts, and waits until they take transfers.
+    /// Starts `validators` validators of a new network with these accounts, and waits until they take transfers. With `history`
+    /// they keep the histories of accounts.
     ///
     /// # Errors
     /// If they cannot be started.
@@ -72,6 +73,7 @@ impl Network {
         state: StateDirectory,
         validators: usize,
         benchers: impl ExactSizeIterator<Item = Address>,
+        history: bool,
         binaries: &Binaries,
     ) -> anyhow::Result<Network> {
         state.clear()?;
@@ -85,6 +87,13 @@ impl Network {
         let genesis = topology::genesis(committee, u64::try_from(now.as_millis())?, accounts)?;
         write_atomically(&state.join(GENESIS_FILE), &genesis.to_json())?;
         topology.save(&state)?;
+        if !history {
+            for place in &topology.validators {
+                let path = Topology::home(&state, place).join("config.toml");
+                let config = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+                write_atomically(&path, &format!("{config}\n[storage]\nhistory = false\n"))?;
+            }
+        }
         let mut fleet = Fleet::default();
         for place in &topology.validators {
             fleet.push(NodeProcess::start(&binaries.node, &place.name, &Topology::home(&state, place))?);

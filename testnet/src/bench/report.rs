@@ -17,6 +17,8 @@ pub struct Report {
     pub validators: usize,
     /// How many accounts sent and received in turn.
     pub accounts: usize,
+    /// Whether the validators kept the histories of accounts.
+    pub history: bool,
     /// How long each phase lasted, in seconds.
     pub seconds: u32,
     /// (a) Signature checks, before the validators started and after they ended.
@@ -74,7 +76,15 @@ impl Report {
         let Machine { cpu, cores, memory_mib, load_average, build, curve_arithmetic } = &self.machine;
         line("machine", format!("{cpu}, {cores} cores, {memory_mib} MiB; load average before: {load_average}"));
         line("build", format!("{build}, curve arithmetic with {curve_arithmetic}"));
-        line("network", format!("{} validators, {} accounts, all on this machine", self.validators, self.accounts));
+        line(
+            "network",
+            format!(
+                "{} validators {} histories, {} accounts, all on this machine",
+                self.validators,
+                if self.history { "with" } else { "without" },
+                self.accounts
+            ),
+        );
         for (when, bound) in ["before", "after"].iter().zip(&self.signature_checks) {
             let Bound { checks_per_second, cpu_us } = bound;
             line(&format!("signature checks, {when}"), format!("{checks_per_second:.0}/s, {cpu_us:.2} µs each"));

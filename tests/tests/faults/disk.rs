@@ -232,7 +232,10 @@ impl Comparison {
 
 fn open(cluster: &Cluster, database: &Path) -> Result<RocksStorage, StorageError> {
     let validator = cluster.genesis().validators()[0].public_key;
-    RocksStorage::open(database, &OpenOptions { chain: cluster.genesis().chain_hash(), validator: Some(validator) })
+    RocksStorage::open(
+        database,
+        &OpenOptions { chain: cluster.genesis().chain_hash(), validator: Some(validator), history: true },
+    )
 }
 
 fn copy(cluster: &Cluster) -> tempfile::TempDir {

@@ -134,7 +134,7 @@ fn open_changed(
     change(&mut log);
     fs::write(&path, log).expect("and written");
     let validator = cluster.genesis().validators()[victim].public_key;
-    let options = OpenOptions { chain: cluster.genesis().chain_hash(), validator: Some(validator) };
+    let options = OpenOptions { chain: cluster.genesis().chain_hash(), validator: Some(validator), history: true };
     let storage = RocksStorage::open(copy.path(), &options)?;
     Ok(Contents {
         signed: storage.signing_state()?.expect("kept since the start").map(|vertex| vertex.round),

@@ -60,6 +60,8 @@ pub(super) const META_VALIDATOR: &[u8] = b"validator";
 pub(super) const META_LAST_SIGNED: &[u8] = b"last_signed";
 /// In [`META`]: the newest flush point.
 pub(super) const META_FLUSH_POINT: &[u8] = b"flush_point";
+/// In [`META`]: `false` once the database has taken blocks without their lines for histories.
+pub(super) const META_HISTORY: &[u8] = b"history";
 /// In [`META`]: how far pruning has got.
 pub(super) const META_FLOORS: &[u8] = b"floors";
 

@@ -42,6 +42,7 @@ type Entry = (Box<[u8]>, Box<[u8]>);
 pub struct RocksStorage {
     db: DB,
     path: PathBuf,
+    keeps_history: bool,
     newest_commit: AtomicU64,
     newest_block: AtomicU64,
     /// How far pruning has got, as stored.
@@ -68,6 +69,7 @@ impl RocksStorage {
         let storage = RocksStorage {
             db,
             path: path.to_owned(),
+            keeps_history: options.history,
             newest_commit: AtomicU64::new(0),
             newest_block: AtomicU64::new(0),
             oldest_commit: AtomicU64::new(oldest_commit),
@@ -357,6 +359,10 @@ impl Storage for RocksStorage {
         let indexed: Option<IndexedTransaction> = self.read(keys::TRANSACTIONS, id.as_bytes())?;
         let floor = self.transactions_floor.load(Ordering::Acquire);
         Ok(indexed.filter(|indexed| indexed.position.height >= floor))
+    }
+
+    fn keeps_history(&self) -> bool {
+        self.keeps_history
     }
 
     fn history(

@@ -39,6 +39,8 @@ pub struct OpenOptions {
     /// The key that a validator signs vertices with; `None` for a full node. A full node's database may become a validator's,
     /// and a validator's may be opened without its key; never by another validator.
     pub validator: Option<PublicKey>,
+    /// Whether the histories of accounts are kept. Once they were not, they never can be.
+    pub history: bool,
 }
 
 /// Opens the database, or makes it, and checks whose it is.
@@ -98,10 +100,19 @@ fn check_owner(db: &DB, path: &Path, options: &OpenOptions) -> Result<(), Storag
              the right key"
         )));
     }
+    let has_history = RocksStorage::read_from::<bool>(db, keys::META, keys::META_HISTORY)?;
+    if options.history && has_history == Some(false) {
+        return Err(StorageError::Foreign(format!(
+            "{path} has kept no histories of accounts so far: set storage.history = false, or give another data directory"
+        )));
+    }
     let mut owner = WriteBatch::default();
     let meta = db.cf_handle(keys::META).expect("opened with it");
     owner.put_cf(meta, keys::META_FORMAT, farthing_core::codec::encode(&FORMAT_VERSION));
     owner.put_cf(meta, keys::META_CHAIN, farthing_core::codec::encode(&options.chain));
+    if !options.history {
+        owner.put_cf(meta, keys::META_HISTORY, farthing_core::codec::encode(&false));
+    }
     if let Some(validator) = &options.validator {
         owner.put_cf(meta, keys::META_VALIDATOR, farthing_core::codec::encode(validator));
     }
@@ -146,7 +157,9 @@ fn column_options(name: &str, cache: &Cache, transactions_floor: Arc<AtomicU64>)
     table.set_bloom_filter(10.0, false);
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
-    options.set_compression_type(DBCompressionType::Lz4);
+    // Keys, digests and signatures do not get any shorter.
+    let is_random = [keys::PAYLOADS, keys::TRANSACTIONS].contains(&name);
+    options.set_compression_type(if is_random { DBCompressionType::None } else { DBCompressionType::Lz4 });
     options.set_write_buffer_size(if name == keys::PAYLOADS { 32 * MIB } else { 8 * MIB });
     if [keys::HEADERS, keys::CERTIFICATES, keys::COMMITS].contains(&name) {
         // Little is written here, always at the end, and most of it stays. Leveled compaction would never merge the small
@@ -154,6 +167,8 @@ fn column_options(name: &str, cache: &Cache, transactions_floor: Arc<AtomicU64>)
         options.set_compaction_style(DBCompactionStyle::Universal);
     }
     if name == keys::TRANSACTIONS {
+        // Ids are random, so each level of leveled compaction would be written again and again. Few look here.
+        options.set_compaction_style(DBCompactionStyle::Universal);
         // Ids are random: removing outdated ones by key would cost as much as writing them did. They are left out when
         // compaction comes by, and readers pass over them until then. The floor is durable before it shows here. A stored
         // `IndexedTransaction` begins with its height.
