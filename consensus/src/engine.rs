@@ -78,7 +78,8 @@ impl Engine {
         now: Now,
         outputs: &mut Vec<Output>,
     ) -> Engine {
-        assert!(settings.round_delay_min_ms > 0, "the delay between own vertices is at least 1 ms");
+        let delays_ms = settings.round_delay_min_ms..=settings.round_delay_max_ms;
+        assert!(*delays_ms.start() > 0 && !delays_ms.is_empty(), "the delay between own vertices is {delays_ms:?} ms");
         let now_ms = now.monotonic_ms;
         let author = own.as_ref().map(|(author, _)| *author);
         recovery::check(&committee, &recovered);
@@ -109,7 +110,7 @@ impl Engine {
             catch_up: CatchUp::new(committee.clone(), author, &settings, now_ms),
             subscriptions: Subscriptions::new(&committee, author.is_none()),
             amnesia: None,
-            flow: Flow::new(settings.round_delay_min_ms, last.index),
+            flow: Flow::new(delays_ms, last.index),
             attestations: Attestations::new(&committee),
             dag,
             committee,
@@ -387,6 +388,7 @@ impl Engine {
         });
         outputs.push(Output::Broadcast(vertex));
         self.pacemaker.on_proposed(round, self.now_ms);
+        self.flow.on_proposed(self.linearizer.last().index);
         self.amnesia.as_mut().expect("as above").on_signed(round);
         self.was_idle = false;
         self.commit(outputs);

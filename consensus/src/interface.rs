@@ -23,8 +23,10 @@ pub struct Now {
 /// Local choices of one node. Nothing in here affects safety but the last two, which only tests change. All times in milliseconds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// The least time between two own vertices.
+    /// The least time between two own vertices, while execution keeps up with commits.
     pub round_delay_min_ms: u64,
+    /// What that time grows to while execution does not keep up: larger vertices cost less a byte.
+    pub round_delay_max_ms: u64,
     /// How long a round waits for its leader at first.
     pub leader_timeout_ms: u64,
     /// What the leader timeout grows to at most while nothing commits.
@@ -68,6 +70,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             round_delay_min_ms: 50,
+            round_delay_max_ms: 50,
             leader_timeout_ms: 250,
             leader_timeout_max_ms: 4_000,
             idle_delay_ms: 500,

@@ -87,7 +87,8 @@
 //! - `FetchVertices` answers add own ancestors of what was asked for, up to 32 vertices (§9 has them asked for one by one).
 //! - Of the rounds that the clock passed unproposed (§4) all are proposed, lowest first, while the last proposal is at most three
 //!   rounds below; a validator that is further behind goes on at the clock's round.
-//! - The minimum round delay is a constant, not adaptive.
+//! - The minimum round delay adapts between two settings to how far execution is behind commits. The payload budget (§12) aims at three
+//!   times the longer of the two, not the delay of the moment.
 //! - Condition 2 of §4 does not ask for the own vertex of the round before, which may have been passed over for good.
 //! - The parents of fetched vertices are fetched at once, not after 50 ms (§9): their copies are not on the way.
 //! - After a start from a snapshot the leader of its commit is fetched although it counts as committed: the next commit may need its

@@ -100,8 +100,10 @@ pub struct StorageSection {
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConsensusSection {
-    /// The least time between two own vertices, in milliseconds.
+    /// The least time between two own vertices while execution keeps up, in milliseconds.
     pub round_delay_min_ms: u64,
+    /// The same while it does not, in milliseconds.
+    pub round_delay_max_ms: u64,
 }
 
 /// Section `[mempool]`.
@@ -307,7 +309,9 @@ impl Config {
         within("api.requests_per_second_per_address", api.requests_per_second_per_address.into(), 0, 1_000_000)?;
         within("storage.retain_blocks", storage.retain_blocks, 1, u64::MAX)?;
         within("storage.retain_commits", storage.retain_commits, RETAIN_COMMITS_MIN, u64::MAX)?;
-        within("consensus.round_delay_min_ms", self.consensus.round_delay_min_ms, 1, 10_000)?;
+        let consensus = &self.consensus;
+        within("consensus.round_delay_min_ms", consensus.round_delay_min_ms, 1, 10_000)?;
+        within("consensus.round_delay_max_ms", consensus.round_delay_max_ms, consensus.round_delay_min_ms, 10_000)?;
         within("mempool.transactions_max", mempool.transactions_max as u64, 1, 10_000_000)?;
         within("mempool.bytes_max", mempool.bytes_max as u64, 1 << 20, 64 << 30)?;
         within("mempool.per_sender_max", mempool.per_sender_max as u64, 1, 1_000_000)?;
@@ -378,7 +382,7 @@ impl Default for StorageSection {
 
 impl Default for ConsensusSection {
     fn default() -> ConsensusSection {
-        ConsensusSection { round_delay_min_ms: 50 }
+        ConsensusSection { round_delay_min_ms: 10, round_delay_max_ms: 50 }
     }
 }
 

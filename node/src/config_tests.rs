@@ -25,6 +25,7 @@ fn the_shipped_configuration_is_the_default() {
         "retain_commits",
         "history",
         "round_delay_min_ms",
+        "round_delay_max_ms",
         "per_sender_max",
     ] {
         assert!(init::DEFAULT_CONFIG.contains(&format!("\n{key} = ")), "{key}");
@@ -89,6 +90,7 @@ fn bad_configurations_name_the_key_and_what_to_write() {
         ("[api]\nconnections_max = 0", "api.connections_max"),
         ("[storage]\nretain_blocks = 0", "storage.retain_blocks: 0 is too few: write at least 1"),
         ("[storage]\nretain_commits = 599", "storage.retain_commits: 599 is too few: write at least 600"),
+        ("[consensus]\nround_delay_max_ms = 9", "consensus.round_delay_max_ms: 9 is out of bounds: write 10 to 10000"),
         ("[consensus]\nround_delay_min_ms = 0", "consensus.round_delay_min_ms: 0 is out of bounds: write 1 to 10000"),
         ("[mempool]\nper_sender_max = 0", "mempool.per_sender_max"),
         ("[mempool]\nbytes_max = 1", "mempool.bytes_max"),

@@ -4,6 +4,7 @@
 //! node arrives here as one event after another.
 
 use crate::handle::{AccountSnapshot, Command, RefuseReason, Submitted, Wait};
+use crate::intake::IntakeMeter;
 use crate::journal::{Journal, Write};
 use crate::metrics::Metrics;
 use crate::network::{Network, NetworkEvent};
@@ -57,6 +58,7 @@ pub struct Driver {
     pub(crate) network: Network,
     pub(crate) responder: Responder,
     pub(crate) metrics: Metrics,
+    pub(crate) intake: IntakeMeter,
     pub(crate) waiters: Waiters,
     pub(crate) timer: Instant,
     pub(crate) inbox: Inbox,
@@ -158,7 +160,7 @@ impl Driver {
                 Effect::SetTimer { at_ms } => self.timer = self.clock.instant(at_ms),
                 Effect::Settled(settled) => {
                     self.metrics.settled(&settled, self.clock.now().wall_ms);
-                    self.metrics.progress(&self.replica);
+                    self.progress();
                     for author in &settled.void_authors {
                         tracing::warn!(author, "a validator proposed a void payload");
                     }
@@ -169,6 +171,14 @@ impl Driver {
             }
         }
         Applied::All
+    }
+
+    /// Tells how far the replica is.
+    fn progress(&mut self) {
+        let progress = self.replica.progress();
+        self.metrics.progress(&progress);
+        let now = Duration::from_millis(self.clock.now().monotonic_ms);
+        self.intake.tell(now, progress.mempool_transactions, progress.mempool_removed);
     }
 
     fn command(&mut self, command: Command) -> Result<Vec<Effect>, Stop> {
@@ -216,6 +226,7 @@ impl Driver {
             .zip(admissions)
             .map(|(id, admission)| self.submitted(id, admission, wait))
             .collect::<Result<_, StorageError>>()?;
+        self.progress();
         let _ = reply.send(submitted);
         Ok(effects)
     }

@@ -4,6 +4,7 @@ pub use crate::replica::ReplicaStatus;
 
 use crate::api::NodeView;
 use crate::certifier::stored_certificate;
+use crate::intake::Intake;
 use crate::mempool::Full;
 use crate::payload;
 use crate::replica::Admission;
@@ -159,6 +160,7 @@ pub struct NodeHandle {
     storage: Arc<dyn Storage>,
     commands: mpsc::Sender<Command>,
     checker: SubmissionChecker,
+    intake: Intake,
     registry: Arc<Mutex<Registry>>,
 }
 
@@ -168,9 +170,10 @@ impl NodeHandle {
         storage: Arc<dyn Storage>,
         commands: mpsc::Sender<Command>,
         checker: SubmissionChecker,
+        intake: Intake,
         registry: Arc<Mutex<Registry>>,
     ) -> NodeHandle {
-        NodeHandle { info, storage, commands, checker, registry }
+        NodeHandle { info, storage, commands, checker, intake, registry }
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Unavailable> {
@@ -186,6 +189,7 @@ impl NodeHandle {
         timeout: Duration,
     ) -> Result<Vec<SubmitOutcome>, Unavailable> {
         let deadline = Instant::now() + timeout;
+        let taken = self.intake.take(transactions.len()).ok_or(Unavailable)?;
         let bad_signature = |id| SubmitOutcome::Refused { id, reason: RefuseReason::BadSignature };
         let ids: Vec<_> = transactions.iter().map(|signed| signed.transaction.id(&self.info.chain)).collect();
         let checked = self.checker.check(transactions).await.map_err(|_| Unavailable)?;
@@ -196,6 +200,7 @@ impl NodeHandle {
         } else {
             self.ask(|reply| Command::Submit { transactions, wait, reply }).await?
         };
+        drop(taken);
         let mut submitted = submitted.into_iter();
         let mut outcomes = Vec::with_capacity(ids.len());
         for (id, good) in ids.into_iter().zip(good) {
@@ -233,6 +238,10 @@ impl NodeView for NodeHandle {
 
     fn storage(&self) -> &dyn Storage {
         &*self.storage
+    }
+
+    fn has_room(&self) -> bool {
+        self.intake.has_room()
     }
 
     fn submit(

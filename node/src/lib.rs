@@ -13,6 +13,7 @@ pub mod file_descriptors;
 pub mod handle;
 mod id_map;
 pub mod init;
+mod intake;
 pub mod journal;
 mod key_cache;
 pub mod keys_file;

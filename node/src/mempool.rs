@@ -50,6 +50,7 @@ pub struct Mempool {
     expiry: BTreeSet<(u64, TransactionId)>,
     bytes: usize,
     waiting: usize,
+    removed: u64,
 }
 
 #[derive(Debug)]
@@ -80,6 +81,7 @@ impl Mempool {
             expiry: BTreeSet::new(),
             bytes: 0,
             waiting: 0,
+            removed: 0,
         }
     }
 
@@ -171,6 +173,7 @@ impl Mempool {
         let Some(entry) = self.entries.remove(id) else { return };
         let transaction = entry.transaction.transaction();
         self.bytes -= entry.encoded.len();
+        self.removed += 1;
         self.expiry.remove(&(transaction.valid_until_ms, *id));
         let sender = self.senders.get_mut(&transaction.sender).expect("a sender of an entry");
         if !entry.proposed {
@@ -217,6 +220,11 @@ impl Mempool {
     /// Their encoded bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// How many have left, for whatever reason.
+    pub fn removed(&self) -> u64 {
+        self.removed
     }
 
     fn enqueue(&mut self, address: Address, id: TransactionId) {

@@ -1,6 +1,6 @@
 //! The node's own figures for `/metrics`; those of the network and of the API are registered by them.
 
-use crate::replica::{Replica, Settled};
+use crate::replica::{Progress, Settled};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -82,8 +82,7 @@ impl Metrics {
     }
 
     /// Sets the gauges.
-    pub fn progress(&self, replica: &Replica) {
-        let progress = replica.progress();
+    pub fn progress(&self, progress: &Progress) {
         self.round.set(progress.round as i64);
         self.commit_index.set(progress.commit_index as i64);
         self.height.set(progress.height as i64);

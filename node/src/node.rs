@@ -6,6 +6,7 @@ use crate::driver::{Clock, Driver, Inbox};
 use crate::file_descriptors;
 use crate::handle::{NodeHandle, NodeInfo};
 use crate::init;
+use crate::intake::{Intake, IntakeMeter};
 use crate::keys_file::Identity;
 use crate::mempool::MempoolLimits;
 use crate::metrics::Metrics;
@@ -121,8 +122,9 @@ async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
         version: env!("CARGO_PKG_VERSION"),
         genesis: genesis.clone(),
     });
-    let handle =
-        NodeHandle::new(info, storage.clone(), commands_in, verifier.submissions(), Arc::new(Mutex::new(registry)));
+    let intake = Intake::default();
+    let registry = Arc::new(Mutex::new(registry));
+    let handle = NodeHandle::new(info, storage.clone(), commands_in, verifier.submissions(), intake.clone(), registry);
 
     let starter = Starter {
         genesis: genesis.clone(),
@@ -144,6 +146,7 @@ async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
         network: network.clone(),
         responder,
         metrics,
+        intake: IntakeMeter::new(intake),
         waiters: Waiters::default(),
         timer: Driver::no_timer(),
         inbox: Inbox { done, verified, network: network_events, commands, stop: stop.clone() },
@@ -247,7 +250,11 @@ fn retention(config: &Config, genesis: &Genesis) -> Retention {
 
 fn replica_settings(config: &Config) -> ReplicaSettings {
     ReplicaSettings {
-        engine: Settings { round_delay_min_ms: config.consensus.round_delay_min_ms, ..Settings::default() },
+        engine: Settings {
+            round_delay_min_ms: config.consensus.round_delay_min_ms,
+            round_delay_max_ms: config.consensus.round_delay_max_ms,
+            ..Settings::default()
+        },
         mempool: MempoolLimits {
             transactions_max: config.mempool.transactions_max,
             bytes_max: config.mempool.bytes_max,

@@ -74,7 +74,7 @@ const INLINE_BYTES_MAX: usize = 64 * 1024;
         (status = 413, description = "`body_too_large`: more than 1 MiB.", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`too_many_requests`, or too many bad signatures from this address; `Retry-After` says when.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`: starting, catching up or full. Nothing was accepted; try again or another node.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`: starting, catching up or full. Nothing was accepted; `Retry-After` says when to try again, or try another node.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn submit(
@@ -88,6 +88,12 @@ pub(super) async fn submit(
     state.bad_signatures.check(address, Instant::now()).map_err(ApiError::too_many_bad_signatures)?;
     let mut held = state.bodies.hold(address);
     let body = read_body(request, &state.config, &mut held).await?;
+    if !state.node.has_room() {
+        return Err(ApiError::new(
+            ProblemCode::Unavailable,
+            "the node has taken as many transactions as it executes within a second: try again in a moment, or another node",
+        ));
+    }
     let transactions = decode(&state, format, body).await?;
     let count = transactions.len();
     state.metrics.submitted(count);

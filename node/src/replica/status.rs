@@ -67,6 +67,8 @@ pub struct Progress {
     pub mempool_transactions: usize,
     /// Their encoded bytes.
     pub mempool_bytes: usize,
+    /// Transactions that have left the mempool since the start, for whatever reason.
+    pub mempool_removed: u64,
     /// Equivocations seen since the start.
     pub evidence: u64,
 }
@@ -104,6 +106,7 @@ impl Replica {
             accounts: self.executor.ledger().account_count(),
             mempool_transactions: self.mempool.len(),
             mempool_bytes: self.mempool.bytes(),
+            mempool_removed: self.mempool.removed(),
             evidence: self.evidence_count,
         }
     }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 const REQUEST_MAX: usize = 512;
 
 /// Requests in flight to each validator when as much is sent as it takes.
-const LANES: usize = 16;
+const LANES: usize = 8;
 
 /// How long a transfer of an open loop may wait for others to share a request with. It counts as latency.
 const TICK: Duration = Duration::from_millis(5);
@@ -28,7 +28,7 @@ const TICK: Duration = Duration::from_millis(5);
 const REQUESTS_MAX: usize = 1_200;
 
 /// How long a validator that refuses everything is left alone.
-const REFUSED_PAUSE: Duration = Duration::from_millis(20);
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a request waits for its transfers to be final.
 const WAIT: Duration = Duration::from_secs(20);

@@ -47,6 +47,8 @@ pub(super) enum Mode {
     Holds,
     /// All are refused.
     Refuses(RefuseReason),
+    /// No more are taken.
+    Full,
     /// The node answers nothing.
     Stops,
 }
@@ -323,6 +325,10 @@ impl NodeView for FakeNode {
         &self.storage
     }
 
+    fn has_room(&self) -> bool {
+        self.state().mode != Mode::Full
+    }
+
     fn submit(
         &self,
         transactions: Vec<SignedTransaction>,
@@ -346,6 +352,7 @@ impl NodeView for FakeNode {
                     }
                     Ok(ids.into_iter().map(|id| SubmitOutcome::Pending { id }).collect())
                 }
+                Mode::Full => panic!("submitted without room"),
                 Mode::Stops => Err(Unavailable),
             }
         }

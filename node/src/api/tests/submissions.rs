@@ -115,6 +115,10 @@ async fn what_is_refused_says_why() {
         answer.assert_problem(ProblemCode::Unavailable, "another node");
         assert_eq!(answer.header("retry-after"), "1");
     }
+    server.node.set_mode(Mode::Full);
+    let answer = server.post_encoded("", &signed).await;
+    answer.assert_problem(ProblemCode::Unavailable, "within a second");
+    assert_eq!(answer.header("retry-after"), "1");
     server.node.set_mode(Mode::Stops);
     server.post_encoded("", &signed).await.assert_problem(ProblemCode::Unavailable, "another node");
 }
