@@ -141,6 +141,20 @@ impl Fleet {
         &self.processes
     }
 
+    /// Kills a process and starts its node anew.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    ///
+    /// # Panics
+    /// If there is no such process.
+    pub fn restart(&mut self, index: usize, binary: &Path, home: &Path) -> anyhow::Result<()> {
+        let process = &mut self.processes[index];
+        process.kill();
+        *process = NodeProcess::start(binary, &process.name, home)?;
+        Ok(())
+    }
+
     /// The first process that has ended and was not reported before, with how.
     pub fn next_exit(&mut self) -> Option<(&NodeProcess, ExitStatus)> {
         self.poll_exit().map(|(index, status)| (&self.processes[index], status))

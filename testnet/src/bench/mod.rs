@@ -94,7 +94,7 @@ async fn measure(options: &Options, state: StateDirectory) -> anyhow::Result<(Re
     say("starting validators without accounts, for their memory");
     let empty = Network::start(state, validators, std::iter::empty(), options.history, &binaries).await?;
     let empty_bytes = empty.usage().await?.memory_bytes;
-    let (state, _) = empty.stop().await?;
+    let state = empty.stop().await?;
     say(&format!("making {accounts} accounts and starting validators"));
     let senders = Senders::new(accounts);
     let network = Network::start(state, validators, senders.addresses(), options.history, &binaries).await?;
@@ -103,10 +103,12 @@ async fn measure(options: &Options, state: StateDirectory) -> anyhow::Result<(Re
     let mut phases = Phases { network, senders, seconds: options.seconds };
     let loaded = phases.run().await?;
     say("waiting for the validators to agree");
-    let network = phases.network;
-    network.agree().await?;
-    let (usage, executed) = (network.usage().await?, network.executed().await?);
-    let (state, disk_bytes) = network.stop().await?;
+    phases.network.agree().await?;
+    let (usage, executed) = (phases.network.usage().await?, phases.network.executed().await?);
+    let disk_bytes = phases.network.disk_bytes()?;
+    let restart_seconds = phases.restart(loaded.saturated.executed_per_second).await?;
+    phases.network.agree().await?;
+    let state = phases.network.stop().await?;
     say("checking signatures again");
     let bound_after = bound::measure(BOUND_DURATION)?;
 
@@ -142,6 +144,7 @@ async fn measure(options: &Options, state: StateDirectory) -> anyhow::Result<(Re
         overload_to_saturated: loaded.overload.executed_per_second / saturated,
         single_final_ms: loaded.single_final_ms,
         single_certified_ms: loaded.single_certified_ms,
+        restart_seconds,
         costs,
     };
     Ok((report, state))

@@ -13,8 +13,8 @@ use farthing_core::address::Address;
 use farthing_core::genesis::Genesis;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long validators with a million accounts may take to get ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(300);
@@ -34,6 +34,7 @@ pub struct Network {
     state: StateDirectory,
     topology: Topology,
     fleet: Fleet,
+    binary: PathBuf,
 }
 
 /// What the validators have used since they started, all together but for the memory.
@@ -100,7 +101,7 @@ impl Network {
         }
         wait_until_ready(&topology, &mut fleet, READY_TIMEOUT).await?;
         let clients = topology.validators.iter().map(|place| Client::new(&place.api())).collect::<Result<_, _>>()?;
-        Ok(Network { genesis, clients, state, topology, fleet })
+        Ok(Network { genesis, clients, state, topology, fleet, binary: binaries.node.clone() })
     }
 
     /// How many transactions each validator has executed since it started, the fewest of all.
@@ -133,7 +134,23 @@ impl Network {
         Ok(usage)
     }
 
-    fn disk_bytes(&self) -> anyhow::Result<u64> {
+    /// Kills the first validator and starts it again. Returns how long it takes to be ready.
+    ///
+    /// # Errors
+    /// If it does not get ready.
+    pub async fn restart_first(&mut self) -> anyhow::Result<Duration> {
+        let started = Instant::now();
+        let home = Topology::home(&self.state, &self.topology.validators[0]);
+        self.fleet.restart(0, &self.binary, &home)?;
+        wait_until_ready(&self.topology, &mut self.fleet, READY_TIMEOUT).await?;
+        Ok(started.elapsed())
+    }
+
+    /// The bytes that the files of all validators take on disk.
+    ///
+    /// # Errors
+    /// If they cannot be looked at.
+    pub fn disk_bytes(&self) -> anyhow::Result<u64> {
         let homes = self.topology.validators.iter().map(|place| Topology::home(&self.state, place));
         homes.map(|home| disk_bytes(&home).with_context(|| format!("cannot read {}", home.display()))).sum()
     }
@@ -148,15 +165,14 @@ impl Network {
         Ok(())
     }
 
-    /// Stops the validators. Returns the directory and the bytes that all their files take on disk.
+    /// Stops the validators. Returns their directory.
     ///
     /// # Errors
     /// If one had to be killed.
-    pub async fn stop(mut self) -> anyhow::Result<(StateDirectory, u64)> {
+    pub async fn stop(mut self) -> anyhow::Result<StateDirectory> {
         let killed = self.fleet.stop(STOP_GRACE).await;
         anyhow::ensure!(killed.is_empty(), "{} did not stop in time", killed.join(", "));
-        let disk_bytes = self.disk_bytes()?;
-        Ok((self.state, disk_bytes))
+        Ok(self.state)
     }
 }
 
@@ -196,7 +212,11 @@ fn parse_cpu_seconds(stat: &str) -> Option<f64> {
 }
 
 fn disk_bytes(path: &Path) -> std::io::Result<u64> {
-    let metadata = fs::symlink_metadata(path)?;
+    let metadata = match fs::symlink_metadata(path) {
+        // A running validator's files come and go.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        metadata => metadata?,
+    };
     if !metadata.is_dir() {
         return Ok(metadata.blocks() * 512);
     }

@@ -24,6 +24,9 @@ pub const SHARES: [u32; 3] = [10, 50, 90];
 /// Single transfers on an idle network.
 const SINGLES: usize = 20;
 
+/// How long the load lasts before a validator is killed: as long as the state may be from one flush to the next.
+const RESTART_LOAD: Duration = Duration::from_secs(5);
+
 /// How long the validators may take to execute what is left when a phase ends.
 const DRAIN: Duration = Duration::from_secs(30);
 
@@ -103,6 +106,19 @@ impl Phases {
             transfers_saturated,
             encoded_bytes,
         })
+    }
+
+    /// Kills a validator while `per_second` transfers a second are executed, and starts it again. Returns how many seconds it takes
+    /// to be ready: to check its state, to execute again what it had not written of it, and to fetch what it missed.
+    ///
+    /// # Errors
+    /// If it does not get ready.
+    pub async fn restart(&mut self, per_second: f64) -> anyhow::Result<f64> {
+        let count = per_second * SIGNED_MARGIN * RESTART_LOAD.as_secs_f64();
+        let signed = self.sign(count.max(10_000.0) as usize);
+        say("killing a validator under load and starting it again");
+        saturate(&self.network.clients, signed, RESTART_LOAD).await?;
+        Ok(self.network.restart_first().await?.as_secs_f64())
     }
 
     async fn singles(&mut self) -> anyhow::Result<(Summary, Summary)> {

@@ -39,6 +39,8 @@ pub struct Report {
     pub single_final_ms: Summary,
     /// Single transfers on an idle network, in milliseconds to certified.
     pub single_certified_ms: Summary,
+    /// From the restart of a validator that was killed under load until it is ready.
+    pub restart_seconds: f64,
     /// (d)
     pub costs: Costs,
 }
@@ -99,6 +101,7 @@ impl Report {
         line("    executed there/(b)", format!("{:.3}", self.overload_to_saturated));
         line("    single transfer, final", latency(&self.single_final_ms));
         line("    single transfer, certified", latency(&self.single_certified_ms));
+        line("    restart after a kill under load", format!("{:.1} s", self.restart_seconds));
         let costs = &self.costs;
         let mib = costs.memory_peak_bytes as f64 / f64::from(1 << 20);
         line("(d) encoded transfer", format!("{} bytes", costs.encoded_bytes));

@@ -22,7 +22,7 @@ pub(super) const HEADERS: &str = "headers";
 pub(super) const CERTIFICATES: &str = "certificates";
 /// Slots of the state as of the flush point, by [`slot`].
 pub(super) const STATE: &str = "state";
-/// Positions of transactions, by id.
+/// Positions of transactions, by id; those of the newest blocks are missing yet (see `ids`).
 pub(super) const TRANSACTIONS: &str = "transactions";
 /// Lines of accounts' histories, by [`history`].
 pub(super) const HISTORY: &str = "history";
@@ -60,6 +60,8 @@ pub(super) const META_VALIDATOR: &[u8] = b"validator";
 pub(super) const META_LAST_SIGNED: &[u8] = b"last_signed";
 /// In [`META`]: the newest flush point.
 pub(super) const META_FLUSH_POINT: &[u8] = b"flush_point";
+/// In [`META`]: the height up to which the ids of blocks are in [`TRANSACTIONS`].
+pub(super) const META_INDEXED: &[u8] = b"indexed";
 /// In [`META`]: `false` once the database has taken blocks without their lines for histories.
 pub(super) const META_HISTORY: &[u8] = b"history";
 /// In [`META`]: how far pruning has got.

@@ -6,6 +6,7 @@
 //!
 //! Everything has a bound: write buffers, caches, open files, logs (see `open`), and what is kept (see `prune`).
 
+mod ids;
 mod keys;
 mod logs;
 mod open;
@@ -17,7 +18,7 @@ pub use open::{FORMAT_VERSION, OpenOptions};
 use super::retention::Floors;
 use super::{
     Base, Batch, BlockRecord, EVIDENCE_PER_AUTHOR_MAX, HistoryCursor, HistoryRecord, IndexedTransaction, Retention,
-    Slots, Staged, Storage, StorageError, TransactionPosition, assert_batch_follows,
+    Slots, Staged, Storage, StorageError, assert_batch_follows,
 };
 use borsh::BorshDeserialize;
 use farthing_consensus::commit::Commit;
@@ -30,6 +31,7 @@ use farthing_core::flush::FlushPoint;
 use farthing_core::hash::Digest;
 use farthing_core::state::SlotRecord;
 use farthing_core::transaction::TransactionId;
+use ids::RecentIds;
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,6 +45,7 @@ pub struct RocksStorage {
     db: DB,
     path: PathBuf,
     keeps_history: bool,
+    recent_ids: RecentIds,
     newest_commit: AtomicU64,
     newest_block: AtomicU64,
     /// How far pruning has got, as stored.
@@ -70,6 +73,7 @@ impl RocksStorage {
             db,
             path: path.to_owned(),
             keeps_history: options.history,
+            recent_ids: RecentIds::default(),
             newest_commit: AtomicU64::new(0),
             newest_block: AtomicU64::new(0),
             oldest_commit: AtomicU64::new(oldest_commit),
@@ -79,6 +83,7 @@ impl RocksStorage {
         storage.newest_commit.store(storage.last_number(keys::COMMITS)?, Ordering::Release);
         storage.newest_block.store(storage.last_number(keys::HEADERS)?, Ordering::Release);
         storage.resume_install()?;
+        storage.load_recent_ids()?;
         Ok(storage)
     }
 
@@ -174,11 +179,6 @@ impl RocksStorage {
         for payload in &block.payloads {
             write.delete_cf(self.column(keys::LOOSE), keys::vertex(&payload.vertex));
         }
-        let transactions = self.column(keys::TRANSACTIONS);
-        for (position, entry) in (0..).zip(&block.entries) {
-            let indexed = IndexedTransaction { position: TransactionPosition { height, position }, code: entry.code };
-            write.put_cf(transactions, entry.id.as_bytes(), codec::encode(&indexed));
-        }
         for line in history {
             let key = keys::history(&line.account, line.cursor());
             write.put_cf(self.column(keys::HISTORY), key, codec::encode(line));
@@ -252,6 +252,9 @@ impl Storage for RocksStorage {
             self.put_stage(&mut write, stage)?;
         }
         self.write(write, sync)?;
+        if let Some((block, _)) = &batch.block {
+            self.add_ids(block)?;
+        }
 
         let commit = batch.commits.iter().map(|commit| commit.index).max().unwrap_or(0);
         self.newest_commit.fetch_max(commit, Ordering::AcqRel);
@@ -356,7 +359,7 @@ impl Storage for RocksStorage {
     }
 
     fn transaction(&self, id: &TransactionId) -> Result<Option<IndexedTransaction>, StorageError> {
-        let indexed: Option<IndexedTransaction> = self.read(keys::TRANSACTIONS, id.as_bytes())?;
+        let indexed = self.find_id(id)?;
         let floor = self.transactions_floor.load(Ordering::Acquire);
         Ok(indexed.filter(|indexed| indexed.position.height >= floor))
     }

@@ -148,6 +148,11 @@ fn database_options() -> Options {
     options
 }
 
+/// How tables of the index of ids are made outside of the database.
+pub(super) fn transactions_table() -> Options {
+    column_options(keys::TRANSACTIONS, &Cache::new_lru_cache(0), Arc::default())
+}
+
 /// What holds for one column family.
 fn column_options(name: &str, cache: &Cache, transactions_floor: Arc<AtomicU64>) -> Options {
     let mut table = BlockBasedOptions::default();

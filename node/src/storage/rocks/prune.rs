@@ -23,6 +23,7 @@ impl RocksStorage {
         if new == old {
             return Ok(false);
         }
+        self.write_ids_below(new.bodies)?;
         let mut write = WriteBatch::default();
         self.prune_bodies(&mut write, &old, &new)?;
         self.prune_commits(&mut write, &old, &new)?;

@@ -54,6 +54,8 @@ impl RocksStorage {
         if !staged.is_installable(self.newest_commit()?) {
             return Ok(false);
         }
+        // Their blocks go.
+        self.write_recent_ids()?;
         let mut mark = WriteBatch::default();
         mark.put_cf(self.column(keys::META), keys::META_INSTALLING, []);
         self.write(mark, true)?;
@@ -91,12 +93,14 @@ impl RocksStorage {
         write.put_cf(meta, keys::META_FLOORS, codec::encode(&new));
         write.put_cf(meta, keys::META_BASE, codec::encode(&manifest.base()));
         write.put_cf(meta, keys::META_FLUSH_POINT, codec::encode(&manifest.point()));
+        write.put_cf(meta, keys::META_INDEXED, codec::encode(&manifest.base().height));
         write.delete_cf(meta, keys::META_INSTALLING);
         let snapshot = self.column(keys::SNAPSHOT);
         write.delete_range_cf(snapshot, keys::chunk(0).as_slice(), keys::SNAPSHOT_MANIFEST);
         write.delete_cf(snapshot, keys::SNAPSHOT_MANIFEST);
         self.write(write, true)?;
         *floors = new;
+        self.recent_ids.begin_after(manifest.base().height);
         self.newest_commit.store(manifest.base().commit_index, Ordering::Release);
         self.oldest_commit.store(manifest.base().oldest_commit(), Ordering::Release);
         self.newest_block.store(self.last_number(keys::HEADERS)?, Ordering::Release);
