@@ -4,6 +4,7 @@ mod agreement;
 mod faults;
 mod fixtures;
 mod footprint;
+mod ids;
 mod memory;
 mod pruning;
 mod rocks;

@@ -88,6 +88,16 @@ fn the_database_of_another_network_or_validator_is_refused() {
 }
 
 #[test]
+fn histories_that_were_not_kept_are_never_missing_in_silence() {
+    let directory = tempfile::tempdir().unwrap();
+    let (with, without) = (options(), OpenOptions { history: false, ..options() });
+    assert!(RocksStorage::open(directory.path(), &with).unwrap().keeps_history());
+    assert!(!RocksStorage::open(directory.path(), &without).unwrap().keeps_history());
+    assert_foreign(&refusal(directory.path(), &with), "set storage.history = false");
+    assert!(!RocksStorage::open(directory.path(), &without).unwrap().keeps_history());
+}
+
+#[test]
 fn a_database_of_an_unknown_format_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     drop(open(directory.path()));
