@@ -19,10 +19,11 @@ use crate::accounts;
 use crate::process::Binaries;
 use crate::state::{self, StateDirectory, write_atomically};
 use crate::topology::VALIDATORS_MAX;
+use bound::Bound;
 use clap::Args;
 use machine::Machine;
 use network::Network;
-use phases::Phases;
+use phases::{Loaded, Phases};
 use report::{Costs, Report};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -112,21 +113,14 @@ async fn measure(options: &Options, state: StateDirectory) -> anyhow::Result<(Re
     say("checking signatures again");
     let bound_after = bound::measure(BOUND_DURATION)?;
 
+    let bounds = [bound_before, bound_after];
     let bound_per_second =
         bound_before.checks_per_second.max(bound_after.checks_per_second) / f64::from(options.validators);
-    let in_saturation = loaded.transfers_saturated as f64;
-    let per_transfer = |total: f64| total / in_saturation / f64::from(options.validators);
-    let cpu_us_per_transfer = per_transfer(loaded.used.cpu_seconds * 1e6);
     let costs = Costs {
-        encoded_bytes: loaded.encoded_bytes,
-        cpu_us_per_transfer,
-        cpu_in_checks: cpu_us_per_transfer / bound_before.cpu_us.min(bound_after.cpu_us),
-        generator_cpu_us_per_transfer: loaded.generator_cpu_seconds * 1e6 / in_saturation,
-        wire_bytes_per_transfer: per_transfer(loaded.used.wire_bytes as f64),
-        written_bytes_per_transfer: per_transfer(loaded.used.written_bytes as f64),
-        disk_bytes_per_transfer: disk_bytes as f64 / executed as f64 / f64::from(options.validators),
+        disk_bytes_per_transfer: disk_bytes as f64 / executed as f64 / validators as f64,
         memory_peak_bytes: usage.memory_peak_bytes,
         memory_bytes_per_account: idle_bytes.saturating_sub(empty_bytes) as f64 / accounts as f64,
+        ..costs_of_load(&loaded, &bounds, validators)
     };
     let saturated = loaded.saturated.executed_per_second;
     let report = Report {
@@ -135,7 +129,7 @@ async fn measure(options: &Options, state: StateDirectory) -> anyhow::Result<(Re
         accounts,
         history: options.history,
         seconds: options.seconds,
-        signature_checks: [bound_before, bound_after],
+        signature_checks: bounds,
         signature_bound_per_second: bound_per_second,
         saturated: loaded.saturated,
         saturated_to_bound: saturated / bound_per_second,
@@ -148,6 +142,25 @@ async fn measure(options: &Options, state: StateDirectory) -> anyhow::Result<(Re
         costs,
     };
     Ok((report, state))
+}
+
+/// What a transfer took while the validators were saturated; the rest is left out.
+fn costs_of_load(loaded: &Loaded, bounds: &[Bound; 2], validators: usize) -> Costs {
+    let transfers = loaded.transfers_saturated as f64;
+    let of_each = |total: f64| total / transfers / validators as f64;
+    let cpu_us_per_transfer = of_each(loaded.used.cpu_seconds * 1e6);
+    let generator_cpu_us_per_transfer = loaded.generator_cpu_seconds * 1e6 / transfers;
+    let check_us = bounds[0].cpu_us.min(bounds[1].cpu_us);
+    Costs {
+        encoded_bytes: loaded.encoded_bytes,
+        cpu_us_per_transfer,
+        cpu_in_checks: cpu_us_per_transfer / check_us,
+        bound_by_cpu: check_us / (cpu_us_per_transfer + generator_cpu_us_per_transfer / validators as f64),
+        generator_cpu_us_per_transfer,
+        wire_bytes_per_transfer: of_each(loaded.used.wire_bytes as f64),
+        written_bytes_per_transfer: of_each(loaded.used.written_bytes as f64),
+        ..Costs::default()
+    }
 }
 
 /// Tells on standard error what is being done.

@@ -15,8 +15,9 @@ const WARM_UP: Duration = Duration::from_secs(3);
 /// Transfers that are signed for it: more than any machine executes in that time.
 const WARM_UP_TRANSFERS: usize = 200_000;
 
-/// How many times what the warm-up reached is signed for saturation, which must not run out.
-const SIGNED_MARGIN: f64 = 2.0;
+/// How many times what the warm-up reached is signed for saturation, which must not run out, and how many a second at least.
+const SIGNED_MARGIN: f64 = 2.5;
+const SIGNED_PER_SECOND_MIN: f64 = 30_000.0;
 
 /// The parts of the saturated throughput at which latency is measured, in percent.
 pub const SHARES: [u32; 3] = [10, 50, 90];
@@ -76,7 +77,7 @@ impl Phases {
         let rough = saturate(&self.network.clients, signed, WARM_UP).await?.executed_per_second;
         self.drain().await?;
 
-        let count = (rough * SIGNED_MARGIN).max(5_000.0) * f64::from(self.seconds);
+        let count = (rough * SIGNED_MARGIN).max(SIGNED_PER_SECOND_MIN) * f64::from(self.seconds);
         let signed = self.sign(count as usize);
         let encoded_bytes = signed.size();
         say(&format!("saturating for {} s", self.seconds));
@@ -114,8 +115,8 @@ impl Phases {
     /// # Errors
     /// If it does not get ready.
     pub async fn restart(&mut self, per_second: f64) -> anyhow::Result<f64> {
-        let count = per_second * SIGNED_MARGIN * RESTART_LOAD.as_secs_f64();
-        let signed = self.sign(count.max(10_000.0) as usize);
+        let count = (per_second * SIGNED_MARGIN).max(SIGNED_PER_SECOND_MIN) * RESTART_LOAD.as_secs_f64();
+        let signed = self.sign(count as usize);
         say("killing a validator under load and starting it again");
         saturate(&self.network.clients, signed, RESTART_LOAD).await?;
         Ok(self.network.restart_first().await?.as_secs_f64())

@@ -46,7 +46,7 @@ pub struct Report {
 }
 
 /// What a transfer and an account take.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize)]
 pub struct Costs {
     /// The encoded, signed transfer.
     pub encoded_bytes: usize,
@@ -54,6 +54,8 @@ pub struct Costs {
     pub cpu_us_per_transfer: f64,
     /// The same divided by the processor time of a signature check.
     pub cpu_in_checks: f64,
+    /// (b)/(a) by processor time, that of the load generator included: it does not depend on what else the machine does.
+    pub bound_by_cpu: f64,
     /// Processor time of the load generator, while saturated, in microseconds.
     pub generator_cpu_us_per_transfer: f64,
     /// Bytes of frames that one validator sends, while saturated.
@@ -93,7 +95,8 @@ impl Report {
         }
         line("(a) bound by signatures", format!("{:.0} transfers/s", self.signature_bound_per_second));
         line("(b) saturated", phase(&self.saturated));
-        line("    (b)/(a)", format!("{:.3}", self.saturated_to_bound));
+        let by_cpu = self.costs.bound_by_cpu;
+        line("    (b)/(a)", format!("{:.3}; by processor time {by_cpu:.3}", self.saturated_to_bound));
         for (share, measured) in SHARES.iter().zip(&self.partial_load) {
             line(&format!("(c) at {share} % of (b)"), phase(measured));
         }
