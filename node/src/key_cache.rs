@@ -9,8 +9,8 @@ use farthing_core::signature::{DecodedKey, SignatureError};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, MutexGuard};
 
-/// How many keys a node keeps: 50 MB of them.
-pub const KEYS_MAX: usize = 1 << 18;
+/// How many keys a node keeps: 210 MB of them, once a million accounts have signed.
+pub const KEYS_MAX: usize = 1 << 20;
 
 /// How many keys a set holds.
 const WAYS: usize = 8;

@@ -12,7 +12,8 @@
 //! - **Commits and vertices**, empty ones too: what peers may need that are some commits behind, and what replay needs. As long
 //!   as blocks are not certified, all of them: there is no snapshot from which peers could go on without.
 //! - **Bodies**: a block's record, its commit and its payloads. [`Storage::block`] finds nothing once the body is gone.
-//! - **Index of ids**: an entry goes once its block's body is gone *and* its block is older than `transactions_ms`.
+//! - **Index of ids**: an entry goes once its block's body is gone *and* its block is older than `transactions_ms`. Bodies stay until their ids
+//!   are in it for good.
 //!
 //! # Snapshots
 //! A snapshot of the state that comes from peers ([`crate::snapshot`]) is staged with [`Batch::stage`], chunk by chunk, and put in the
