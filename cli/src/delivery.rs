@@ -191,13 +191,20 @@ fn is_lasting(reason: Option<DroppedReason>) -> bool {
     match reason {
         Some(
             DroppedReason::UnknownSender
+            | DroppedReason::UnknownKey
             | DroppedReason::Expired
             | DroppedReason::ValidTooLong
             | DroppedReason::NonceUsed
             | DroppedReason::NonceTooHigh
             | DroppedReason::BadSignature,
         ) => true,
-        Some(DroppedReason::MempoolFull | DroppedReason::SenderLimit | DroppedReason::Other) | None => false,
+        Some(
+            DroppedReason::InsufficientBandwidth
+            | DroppedReason::MempoolFull
+            | DroppedReason::SenderLimit
+            | DroppedReason::Other,
+        )
+        | None => false,
     }
 }
 

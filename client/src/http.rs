@@ -9,9 +9,9 @@ use crate::evidence::Evidence;
 use crate::problem::{Problem, ProblemCode};
 use crate::status::{NodeStatus, ValidatorView};
 use crate::transaction::{SubmitQuery, SubmitResponse, TransactionStatus, WAIT_TIMEOUT_MS_DEFAULT, Wait};
-use farthing_core::account_proof::AccountProof;
 use farthing_core::genesis::Genesis;
 use farthing_core::receipt::Receipt;
+use farthing_core::state_proof::StateProof;
 use farthing_core::transaction::{SignedTransaction, TransactionId};
 use reqwest::{Method, RequestBuilder, Response, Url, header};
 use serde::de::DeserializeOwned;
@@ -192,11 +192,11 @@ impl Client {
         self.get(&format!("v1/accounts/{address}")).await
     }
 
-    /// The proof of an account's state. It is not checked here: call [`AccountProof::verify`].
+    /// The proof of an account's state. It is not checked here: call [`StateProof::verify`].
     ///
     /// # Errors
     /// [`ClientError`], with [`ProblemCode::NoSuchAccount`] if there is none.
-    pub async fn account_proof(&self, address: &str) -> Result<AccountProof, ClientError> {
+    pub async fn account_proof(&self, address: &str) -> Result<StateProof, ClientError> {
         self.get(&format!("v1/accounts/{address}/proof")).await
     }
 

@@ -8,7 +8,7 @@
 //! | `GET /v1/transactions/{id}` | [`TransactionStatus`] |
 //! | `GET /v1/transactions/{id}/receipt` | [`farthing_core::receipt::Receipt`] |
 //! | `GET /v1/accounts/{address}` | [`AccountView`] |
-//! | `GET /v1/accounts/{address}/proof` | [`farthing_core::account_proof::AccountProof`] |
+//! | `GET /v1/accounts/{address}/proof` | [`farthing_core::state_proof::StateProof`] |
 //! | `GET /v1/accounts/{address}/history?cursor=&limit=` | [`HistoryPage`] |
 //! | `GET /v1/blocks/{height}`, `GET /v1/blocks/latest` | [`BlockView`] |
 //! | `GET /v1/status` | [`NodeStatus`] |
@@ -26,8 +26,10 @@
 
 mod account;
 mod block;
+pub mod channel;
 mod evidence;
 mod http;
+mod operation;
 mod problem;
 mod status;
 mod transaction;
@@ -40,11 +42,15 @@ pub use account::{
 pub use block::{BlockTransaction, BlockView};
 pub use evidence::{Evidence, EvidenceError, SignedVertexHeader};
 pub use http::{Client, ClientError};
+pub use operation::{
+    ConditionJson, KeyLimitsJson, KeyOperationJson, LimitJson, OperationJson, OutputJson, PolicyJson,
+    TransactionJsonError,
+};
 pub use problem::{Problem, ProblemCode};
 pub use status::{NodeStatus, Role, StateRoot, ValidatorView};
 pub use transaction::{
-    BlockPosition, DroppedReason, OperationJson, OutputJson, REQUEST_BYTES_MAX, SignedTransactionJson, Submission,
-    SubmitQuery, SubmitResponse, TRANSACTIONS_MAX, TransactionJsonError, TransactionState, TransactionStatus,
-    WAIT_TIMEOUT_MS_DEFAULT, WAIT_TIMEOUT_MS_MAX, Wait, decode_concatenated,
+    BlockPosition, DroppedReason, REQUEST_BYTES_MAX, SignedTransactionJson, Submission, SubmitQuery, SubmitResponse,
+    TRANSACTIONS_MAX, TransactionState, TransactionStatus, WAIT_TIMEOUT_MS_DEFAULT, WAIT_TIMEOUT_MS_MAX, Wait,
+    decode_concatenated,
 };
 pub use transfer::{TransferError, VALIDITY_MS_DEFAULT, transfer, validity_ms};

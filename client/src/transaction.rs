@@ -1,15 +1,12 @@
 //! Submitting transactions and asking what became of them.
 
-use farthing_core::address::{Address, AddressError, AddressPrefix};
-use farthing_core::amount::Amount;
+use crate::operation::{OperationJson, TransactionJsonError};
+use farthing_core::address::{Address, AddressPrefix};
 use farthing_core::block::{BlockHash, DropReason, ResultCode};
 use farthing_core::codec::CodecError;
-use farthing_core::hash::Digest;
-use farthing_core::keys::Signature;
+use farthing_core::keys::{PublicKey, Signature};
 use farthing_core::receipt::Receipt;
-use farthing_core::transaction::{
-    Authority, OUTPUTS_MAX, Operation, Output, SignedTransaction, Transaction, TransactionId,
-};
+use farthing_core::transaction::{Authority, SignedTransaction, Transaction, TransactionId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -94,6 +91,10 @@ pub struct TransactionStatus {
     pub reason: Option<DroppedReason>,
     /// What that means and what to do, for people.
     pub detail: Option<String>,
+    /// When the reason will be gone, if it is one that time mends, in milliseconds since the Unix epoch. Submit it again then, or sign a new
+    /// one if it is no longer valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passes_at_ms: Option<u64>,
     /// Its place, once it is in a block.
     pub block: Option<BlockPosition>,
     /// Whether this node holds a certificate of that block.
@@ -114,6 +115,7 @@ impl TransactionStatus {
             code: None,
             reason: None,
             detail: None,
+            passes_at_ms: None,
             block: None,
             certified: false,
             transaction: None,
@@ -153,6 +155,8 @@ impl TransactionState {
 pub enum DroppedReason {
     /// The sender has no account.
     UnknownSender,
+    /// The sender has no such delegated key, or it was removed or has expired.
+    UnknownKey,
     /// Its validity has passed.
     Expired,
     /// Its validity ends too far in the future.
@@ -161,6 +165,8 @@ pub enum DroppedReason {
     NonceUsed,
     /// The nonce is zero or too far above the highest one used.
     NonceTooHigh,
+    /// The account has sent more than its bandwidth allows: it grows back.
+    InsufficientBandwidth,
     /// The signature does not match.
     BadSignature,
     /// The node's mempool is full: try again later or another node.
@@ -176,10 +182,12 @@ impl From<DropReason> for DroppedReason {
     fn from(reason: DropReason) -> DroppedReason {
         match reason {
             DropReason::UnknownSender => DroppedReason::UnknownSender,
+            DropReason::UnknownKey => DroppedReason::UnknownKey,
             DropReason::Expired => DroppedReason::Expired,
             DropReason::ValidTooLong => DroppedReason::ValidTooLong,
             DropReason::NonceUsed => DroppedReason::NonceUsed,
             DropReason::NonceTooHigh => DroppedReason::NonceTooHigh,
+            DropReason::InsufficientBandwidth => DroppedReason::InsufficientBandwidth,
         }
     }
 }
@@ -207,7 +215,11 @@ pub struct SignedTransactionJson {
     /// The address of the account that pays.
     #[schema(example = "farl1qp...")]
     pub sender: String,
-    /// A number that the sender uses once; the first is 1.
+    /// The delegated key that signed, 64 hexadecimal digits; without it the account's own key did.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PublicKey>,
+    /// A number that the sender and key use once; the first is 1.
     pub nonce: u64,
     /// The last time at which it may execute, in milliseconds since the Unix epoch.
     pub valid_until_ms: u64,
@@ -218,69 +230,19 @@ pub struct SignedTransactionJson {
     pub signature: Signature,
 }
 
-/// What a transaction does, as JSON.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum OperationJson {
-    /// Pays 1 to 1,024 outputs, all or nothing.
-    Transfer {
-        /// The outputs, credited in order.
-        outputs: Vec<OutputJson>,
-    },
-}
-
-/// One payment of a transfer, as JSON.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct OutputJson {
-    /// The address of the payee.
-    #[schema(example = "farl1qp...")]
-    pub to: String,
-    /// How much, in mites, at least 1.
-    #[schema(value_type = String, example = "2500000")]
-    pub amount: Amount,
-    /// The payee's own mark for this payment, 64 hexadecimal digits.
-    #[schema(value_type = Option<String>)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reference: Option<Digest>,
-    /// Whether to open the payee's account if there is none, which locks a reserve of the sender's.
-    #[serde(default)]
-    pub open: bool,
-}
-
-/// A JSON transaction that means nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TransactionJsonError {
-    /// A mistyped address, or one of another network.
-    #[error(transparent)]
-    Address(#[from] AddressError),
-    /// No output, or too many.
-    #[error("a transfer has 1 to {OUTPUTS_MAX} outputs, this one has {0}")]
-    OutputCount(usize),
-    /// An output of nothing.
-    #[error("an output pays at least 1 mite")]
-    NothingPaid,
-}
-
 impl SignedTransactionJson {
     /// The JSON form of a transaction on the network with this prefix.
     pub fn new(signed: &SignedTransaction, prefix: &AddressPrefix) -> SignedTransactionJson {
-        let Transaction { sender, authority: Authority::Root, nonce, valid_until_ms, operation } = &signed.transaction;
-        let Operation::Transfer { outputs } = operation;
-        let outputs = outputs
-            .iter()
-            .map(|output| OutputJson {
-                to: output.to.encode(prefix),
-                amount: output.amount,
-                reference: output.reference.map(Digest),
-                open: output.open,
-            })
-            .collect();
+        let Transaction { sender, authority, nonce, valid_until_ms, operation } = &signed.transaction;
         SignedTransactionJson {
             sender: sender.encode(prefix),
+            key: match authority {
+                Authority::Root => None,
+                Authority::Key(key) => Some(*key),
+            },
             nonce: *nonce,
             valid_until_ms: *valid_until_ms,
-            operation: OperationJson::Transfer { outputs },
+            operation: OperationJson::new(operation, prefix),
             signature: signed.signature,
         }
     }
@@ -290,33 +252,15 @@ impl SignedTransactionJson {
     /// # Errors
     /// [`TransactionJsonError`] says what is wrong.
     pub fn to_signed(&self, prefix: &AddressPrefix) -> Result<SignedTransaction, TransactionJsonError> {
-        let OperationJson::Transfer { outputs } = &self.operation;
-        if !(1..=OUTPUTS_MAX).contains(&outputs.len()) {
-            return Err(TransactionJsonError::OutputCount(outputs.len()));
-        }
-        let outputs = outputs.iter().map(|output| output.to_output(prefix)).collect::<Result<Vec<_>, _>>()?;
+        let operation = self.operation.to_operation(prefix)?;
         let transaction = Transaction {
             sender: Address::decode(&self.sender, prefix)?,
-            authority: Authority::Root,
+            authority: self.key.map_or(Authority::Root, Authority::Key),
             nonce: self.nonce,
             valid_until_ms: self.valid_until_ms,
-            operation: Operation::Transfer { outputs },
+            operation,
         };
         Ok(SignedTransaction { transaction, signature: self.signature })
-    }
-}
-
-impl OutputJson {
-    fn to_output(&self, prefix: &AddressPrefix) -> Result<Output, TransactionJsonError> {
-        if self.amount.is_zero() {
-            return Err(TransactionJsonError::NothingPaid);
-        }
-        Ok(Output {
-            to: Address::decode(&self.to, prefix)?,
-            amount: self.amount,
-            reference: self.reference.map(|digest| digest.0),
-            open: self.open,
-        })
     }
 }
 

@@ -1,20 +1,25 @@
 //! Execution: from a commit and its transactions to the next state, the results and a block.
 //!
-//! The rules are in the documentation of the crate. This file holds the [`Ledger`] and its way through a commit;
-//! the `transfer` module does one transfer, [`crate::flush`] is about keeping the state on disk.
+//! The rules are in the documentation of the crate. This file holds the [`Ledger`] and its way through a commit; `admission` decides
+//! which transactions are dropped, each operation has a module of its own, and [`crate::flush`] is about keeping the state on disk.
 
 use crate::account::Account;
-use crate::account_proof::UncertifiedAccountProof;
 use crate::address::Address;
-use crate::block::{BlockHash, BlockHeader, DropReason, TransactionResult};
+use crate::amount::Amount;
+use crate::block::{BlockHash, BlockHeader, DropReason, ResultCode, TransactionResult};
+use crate::context::Context;
+use crate::delegated_key::{self, DelegatedKey};
 use crate::flush::StateFlush;
 use crate::genesis::{Genesis, Parameters};
 use crate::hash::{ChainHash, Digest};
+use crate::hold::{self, Hold};
+use crate::keys::PublicKey;
 use crate::receipt::transactions_root;
-use crate::state::State;
+use crate::state::{Object, State};
+use crate::state_proof::UncertifiedStateProof;
 use crate::state_tree::StateTree;
-use crate::transaction::{Operation, Transaction, TransactionId, VerifiedTransaction};
-use crate::transfer;
+use crate::transaction::{Operation, TransactionId, VerifiedTransaction};
+use crate::{policy, reclaim, transfer};
 
 /// An idle network makes a block, with nothing in it but the state root, after so many commits without one: whoever starts from a
 /// snapshot starts at a block with a state root, and nodes keep a bounded number of commits only.
@@ -42,6 +47,22 @@ pub struct ExecutedBlock {
     pub hash: BlockHash,
     /// The block's transactions in order, each with its position among the transactions given to [`Ledger::execute`].
     pub results: Vec<(u32, TransactionResult)>,
+    /// What was paid that the transactions do not say themselves, in order, each with the position of its transaction among those
+    /// given to [`Ledger::execute`].
+    pub moves: Vec<(u32, Move)>,
+}
+
+/// Money that came into a balance out of a hold or a reserve: a capture, what a hold gives back, the reserve of a reclaimed account.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Move {
+    /// Who is on the other side: the payer of a capture, the payee of a hold that closes, the account that was reclaimed.
+    pub from: Address,
+    /// Whose balance grew.
+    pub to: Address,
+    /// By how much.
+    pub amount: Amount,
+    /// The hold's reference.
+    pub reference: Option<[u8; 32]>,
 }
 
 /// What became of a commit.
@@ -127,32 +148,37 @@ impl Ledger {
             self.tree.settle(&mut self.state);
             flush = self.flush(commit.timestamp_ms);
         }
-        let (mut results, mut dropped) = (Vec::with_capacity(transactions.len()), Vec::new());
+        let (mut results, mut moves, mut dropped) = (Vec::with_capacity(transactions.len()), Vec::new(), Vec::new());
         for (position, transaction) in (0..).zip(transactions) {
             match self.apply(transaction, commit.timestamp_ms) {
-                Ok(result) => results.push((position, result)),
+                Ok((result, moved)) => {
+                    results.push((position, result));
+                    moves.extend(moved.into_iter().map(|moved| (position, moved)));
+                }
                 Err(reason) => dropped.push((transaction.id(), reason)),
             }
         }
         let makes_block = !results.is_empty() || (new_second && (changed || idle_for_long));
-        let block = makes_block.then(|| self.make_block(commit, new_second.then(|| self.tree.root()), results));
+        let block = makes_block.then(|| self.make_block(commit, new_second.then(|| self.tree.root()), results, moves));
         self.commit_index = commit.index;
         self.timestamp_ms = commit.timestamp_ms;
         self.state.assert_supply();
         Execution { block, dropped, flush }
     }
 
-    /// Whether this transaction would be dropped by a commit at `now_ms` (milliseconds since the Unix epoch) in the present state.
-    ///
-    /// # Errors
-    /// The reason for which it would be dropped.
-    pub fn check(&self, transaction: &Transaction, now_ms: u64) -> Result<(), DropReason> {
-        self.admit(transaction, now_ms).map(|_slot| ())
-    }
-
     /// The account of an address, after the newest commit.
     pub fn account(&self, address: &Address) -> Option<&Account> {
         self.state.account(address)
+    }
+
+    /// The hold that a transaction opened, if it is still there after the newest commit.
+    pub fn hold(&self, id: &TransactionId) -> Option<&Hold> {
+        self.state.hold(id)
+    }
+
+    /// A delegated key of an account, after the newest commit. It may be past its expiry.
+    pub fn key(&self, owner: &Address, public_key: &PublicKey) -> Option<&DelegatedKey> {
+        self.state.key(owner, public_key)
     }
 
     /// How many accounts there are.
@@ -202,14 +228,21 @@ impl Ledger {
     }
 
     /// A proof of what an account held at the newest published state root, to be completed with the certificate of the block that
-    /// carries it ([`UncertifiedAccountProof::header`]). `None` if there was no such account then, or if no block after block 0
-    /// has published a root yet.
-    pub fn prove_account(&self, address: &Address) -> Option<UncertifiedAccountProof> {
-        let header = self.rooted.clone()?;
-        let slot = self.state.slot_of(address)?;
-        let account = self.state.at_last_root(slot)?.clone();
-        let (slot_count, path) = (self.tree.slot_count(), self.tree.path(slot));
-        Some(UncertifiedAccountProof { address: *address, account, slot, slot_count, path, header })
+    /// carries it ([`UncertifiedStateProof::header`]). `None` if there was no such account then, if it was freed since, or if no block
+    /// after block 0 has published a root yet.
+    pub fn prove_account(&self, address: &Address) -> Option<UncertifiedStateProof> {
+        self.prove(self.state.slot_of(address)?)
+    }
+
+    /// A proof of a hold, as [`Ledger::prove_account`] of an account.
+    pub fn prove_hold(&self, id: &TransactionId) -> Option<UncertifiedStateProof> {
+        self.prove(self.state.hold_slot(id)?)
+    }
+
+    /// A proof of a delegated key, as [`Ledger::prove_account`] of an account. That an address has no such key follows from the
+    /// proof of its account, which lists them.
+    pub fn prove_key(&self, owner: &Address, public_key: &PublicKey) -> Option<UncertifiedStateProof> {
+        self.prove(self.state.key_slot(owner, public_key)?)
     }
 
     /// Recounts all money, builds the state's tree anew, and asserts that both are what is kept from change to change. Takes time
@@ -222,30 +255,42 @@ impl Ledger {
         assert_eq!(StateTree::new(&self.state).root(), self.state_root(), "the state's tree is wrong");
     }
 
-    /// The sender's slot, unless the transaction is to be dropped. The order of the checks is that of [`DropReason`].
-    fn admit(&self, transaction: &Transaction, now_ms: u64) -> Result<u32, DropReason> {
-        let slot = self.state.slot_of(&transaction.sender).ok_or(DropReason::UnknownSender)?;
-        if now_ms > transaction.valid_until_ms {
-            return Err(DropReason::Expired);
-        }
-        if transaction.valid_until_ms - now_ms > self.parameters.validity_max_ms {
-            return Err(DropReason::ValidTooLong);
-        }
-        self.state.in_slot(slot).nonces.check(transaction.nonce)?;
-        Ok(slot)
+    /// Executes or rejects one transaction, which consumes its nonce and bandwidth; or says why it is dropped, which changes nothing.
+    fn apply(
+        &mut self,
+        verified: &VerifiedTransaction,
+        now_ms: u64,
+    ) -> Result<(TransactionResult, Vec<Move>), DropReason> {
+        let transaction = verified.transaction();
+        let admission = self.admit_to_block(transaction, now_ms)?;
+        self.consume(&admission, transaction.nonce, now_ms);
+        let mut context = Context {
+            state: &mut self.state,
+            parameters: &self.parameters,
+            chain: &self.chain,
+            id: verified.id(),
+            sender: admission.sender,
+            key: admission.key,
+            now_ms,
+            moves: Vec::new(),
+        };
+        let code = perform(&mut context, &transaction.operation).err().unwrap_or(ResultCode::Executed);
+        Ok((TransactionResult { id: verified.id(), code }, context.moves))
     }
 
-    /// Executes or rejects one transaction, which consumes its nonce; or says why it is dropped, which changes nothing.
-    fn apply(&mut self, verified: &VerifiedTransaction, now_ms: u64) -> Result<TransactionResult, DropReason> {
-        let transaction = verified.transaction();
-        let sender = self.admit(transaction, now_ms)?;
-        self.state.update(sender, |account| account.nonces.consume(transaction.nonce));
-        let code = match &transaction.operation {
-            Operation::Transfer { outputs } => {
-                transfer::execute(&mut self.state, sender, outputs, self.parameters.account_reserve)
-            }
-        };
-        Ok(TransactionResult { id: verified.id(), code })
+    /// Proves what an object held at the newest published root, if it stood in its present slot then.
+    fn prove(&self, slot: u32) -> Option<UncertifiedStateProof> {
+        let header = self.rooted.clone()?;
+        let now = self.state.object_in_slot(slot).name();
+        let object: &Object = self.state.at_last_root(slot);
+        let was_there = object.name() == now;
+        was_there.then(|| UncertifiedStateProof {
+            value: object.value(),
+            slot,
+            slot_count: self.tree.slot_count(),
+            path: self.tree.path(slot),
+            header,
+        })
     }
 
     fn make_block(
@@ -253,6 +298,7 @@ impl Ledger {
         commit: &CommitContext,
         state_root: Option<Digest>,
         results: Vec<(u32, TransactionResult)>,
+        moves: Vec<(u32, Move)>,
     ) -> ExecutedBlock {
         let leaves: Vec<TransactionResult> = results.iter().map(|(_, result)| *result).collect();
         let header = BlockHeader {
@@ -273,7 +319,30 @@ impl Ledger {
         }
         self.newest = header.clone();
         self.newest_hash = hash;
-        ExecutedBlock { header, hash, results }
+        ExecutedBlock { header, hash, results, moves }
+    }
+}
+
+/// Does what the operation says, or says why not, in which case nothing has changed.
+fn perform(context: &mut Context<'_>, operation: &Operation) -> Result<(), ResultCode> {
+    if let Some(key) = context.key
+        && !context.state.key_in_slot(key).limits.operations.allows(operation)
+    {
+        return Err(ResultCode::OperationNotAllowed);
+    }
+    match operation {
+        Operation::Transfer { outputs } => transfer::execute(context, outputs),
+        Operation::OpenHold(open) => hold::open(context, open),
+        Operation::Capture(capture) => hold::capture(context, capture),
+        Operation::Release { hold } => hold::release(context, hold),
+        Operation::TopUp { hold, amount, expires_at_ms } => hold::top_up(context, hold, *amount, *expires_at_ms),
+        Operation::SetKey(set) => delegated_key::set(context, set),
+        Operation::RemoveKey { public_key } => delegated_key::remove(context, public_key),
+        Operation::SetPolicy(settings) => {
+            policy::set(context, settings);
+            Ok(())
+        }
+        Operation::Reclaim { account } => reclaim::execute(context, account),
     }
 }
 

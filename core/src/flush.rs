@@ -7,14 +7,12 @@
 //!
 //! The first flush holds all slots; before it, a ledger starts from its genesis document.
 
-use crate::account::Account;
-use crate::address::Address;
 use crate::block::BlockHeader;
 use crate::codec::{self, CodecError};
 use crate::execution::Ledger;
 use crate::genesis::Genesis;
 use crate::hash::Digest;
-use crate::state::{GLOBALS_SLOT, SLOT_BYTES_MAX, SlotRecord, SlotValue, State};
+use crate::state::{GLOBALS_SLOT, Object, SLOT_BYTES_MAX, SlotRecord, SlotValue, State};
 use crate::state_tree::StateTree;
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -163,25 +161,30 @@ impl Ledger {
 /// Decodes all slots and checks everything but the root.
 fn read_state(genesis: &Genesis, slots: impl IntoIterator<Item = SlotRecord>) -> Result<State, RestoreError> {
     let mut globals = None;
-    let mut accounts: Vec<(Address, Account)> = Vec::new();
+    let mut objects: Vec<Object> = Vec::new();
     for (expected, SlotRecord { slot, bytes }) in (0..=u32::MAX).zip(slots) {
         if slot != expected {
             return Err(RestoreError::SlotOrder { expected, found: slot });
         }
         let value = codec::decode(&bytes, SLOT_BYTES_MAX).map_err(|error| RestoreError::Slot { slot, error })?;
-        match value {
-            SlotValue::Globals { slot_count, supply } if slot == GLOBALS_SLOT => globals = Some((slot_count, supply)),
-            SlotValue::Account { address, account } if slot != GLOBALS_SLOT => accounts.push((address, account)),
-            _ => return Err(RestoreError::Inconsistent("a slot holds what belongs into another one")),
+        match (slot, value) {
+            (GLOBALS_SLOT, SlotValue::Globals(stored)) => globals = Some(stored),
+            (GLOBALS_SLOT, _) | (_, SlotValue::Globals(_)) => {
+                return Err(RestoreError::Inconsistent("a slot holds what belongs into another one"));
+            }
+            (_, value) => objects.extend(Object::from_value(value)),
         }
     }
-    let (slot_count, supply) = globals.ok_or(RestoreError::Inconsistent("there is nothing in it"))?;
-    if slot_count != accounts.len() as u64 + 1 {
+    let globals = globals.ok_or(RestoreError::Inconsistent("there is nothing in it"))?;
+    if globals.slot_count != objects.len() as u64 + 1 {
         return Err(RestoreError::Inconsistent("there are more or fewer slots than it says"));
     }
-    let held: u128 = accounts.iter().map(|(_, account)| account.held_mites()).sum();
-    if supply != genesis.supply() || held != u128::from(supply.mites()) {
-        return Err(RestoreError::Inconsistent("the balances and reserves are not the supply of the genesis document"));
+    let state = State::rooted(globals.supply, globals.load, objects.into_iter())
+        .ok_or(RestoreError::Inconsistent("two slots hold the same object"))?;
+    if globals.supply != genesis.supply() || state.held_mites() != u128::from(globals.supply.mites()) {
+        return Err(RestoreError::Inconsistent(
+            "the balances, holds and reserves are not the supply of the genesis document",
+        ));
     }
-    State::rooted(supply, accounts.into_iter()).ok_or(RestoreError::Inconsistent("two slots hold the same account"))
+    Ok(state)
 }

@@ -4,7 +4,8 @@
 //! white space and the order of JSON fields do not matter, everything else does.
 
 use crate::address::{Address, AddressError, AddressPrefix};
-use crate::amount::Amount;
+use crate::amount::{Amount, MITES_PER_FAR};
+use crate::bandwidth::BandwidthParameters;
 use crate::codec;
 use crate::hash::{ChainHash, Digest};
 use crate::keys::PublicKey;
@@ -18,8 +19,9 @@ pub const VALIDATORS_MAX: usize = 128;
 /// The most accounts that a genesis document may open.
 pub const GENESIS_ACCOUNTS_MAX: usize = 10_000_000;
 
-/// The most accounts that a network's supply and reserve may allow: slots are numbered in 32 bits, and one is the globals'.
-pub const ACCOUNTS_MAX: u64 = u32::MAX as u64 - 1;
+/// The most accounts, holds and keys that a network's supply and reserves may allow: slots are numbered in 32 bits, and one is the
+/// globals'.
+pub const OBJECTS_MAX: u64 = u32::MAX as u64 - 1;
 
 /// A validated genesis document.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize)]
@@ -38,16 +40,44 @@ pub struct Genesis {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, BorshSerialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parameters {
-    /// Locked of the opener's balance while an account exists. With the supply it bounds the number of accounts, for which a
-    /// genesis document must leave no more than [`ACCOUNTS_MAX`].
+    /// Locked of the opener's balance while an account exists. The reserves and the supply bound the number of accounts, holds and keys,
+    /// for which a genesis document must leave no more than [`OBJECTS_MAX`].
     pub account_reserve: Amount,
+    /// Locked of the payer's balance while a hold exists.
+    pub hold_reserve: Amount,
+    /// Locked of the owner's balance while a delegated key exists.
+    pub key_reserve: Amount,
     /// How far ahead of a commit's timestamp a transaction's `valid_until_ms` may lie, in milliseconds.
     pub validity_max_ms: u64,
+    /// How long an account must have been empty and untouched before it can be reclaimed, in milliseconds: at least `validity_max_ms`,
+    /// so that an account that is opened again replays nothing, and at most 400 days.
+    pub reclaim_after_ms: u64,
+    /// Fee-free admission.
+    pub bandwidth: BandwidthParameters,
 }
 
 impl Default for Parameters {
     fn default() -> Parameters {
-        Parameters { account_reserve: Amount::from_mites(crate::amount::MITES_PER_FAR), validity_max_ms: 3_600_000 }
+        Parameters {
+            account_reserve: Amount::from_mites(MITES_PER_FAR),
+            hold_reserve: Amount::from_mites(MITES_PER_FAR / 4),
+            key_reserve: Amount::from_mites(MITES_PER_FAR / 4),
+            validity_max_ms: 3_600_000,
+            reclaim_after_ms: 86_400_000,
+            bandwidth: BandwidthParameters::default(),
+        }
+    }
+}
+
+impl Parameters {
+    /// The defaults, but with so much bandwidth that developers and tests never meet its end.
+    pub fn generous() -> Parameters {
+        Parameters { bandwidth: BandwidthParameters::generous(), ..Parameters::default() }
+    }
+
+    /// The least that any object locks.
+    fn reserve_min(&self) -> Amount {
+        self.account_reserve.min(self.hold_reserve).min(self.key_reserve)
     }
 }
 
@@ -162,7 +192,7 @@ impl Genesis {
 
     /// The hash that identifies the network.
     pub fn chain_hash(&self) -> ChainHash {
-        Digest::of("chain/v1", &[&codec::encode(self)])
+        Digest::of("chain/v2", &[&codec::encode(self)])
     }
 
     /// The network's name.
@@ -212,6 +242,10 @@ impl Genesis {
             (1_000..=86_400_000).contains(&self.parameters.validity_max_ms),
             "\"validity_max_ms\" must be 1000 to 86400000",
         )?;
+        check(
+            (self.parameters.validity_max_ms..=400 * 86_400_000).contains(&self.parameters.reclaim_after_ms),
+            "\"reclaim_after_ms\" must be at least \"validity_max_ms\" and at most 400 days",
+        )?;
         let (mut keys, mut names) = (BTreeSet::new(), BTreeSet::new());
         for validator in &self.validators {
             check(printable(&validator.name), "a validator's \"name\" must be 1 to 64 printable ASCII characters")?;
@@ -226,11 +260,13 @@ impl Genesis {
         }
         let supply = Amount::checked_sum(self.accounts.iter().map(|(_, balance)| *balance));
         let supply = supply.ok_or("the balances add up to more than 2^64 - 1 mites")?;
-        let opened_max = supply.mites().checked_div(self.parameters.account_reserve.mites());
-        let accounts_max = opened_max.and_then(|opened| opened.checked_add(self.accounts.len() as u64));
+        let opened_max = supply.mites().checked_div(self.parameters.reserve_min().mites());
+        let objects_max = opened_max.and_then(|opened| opened.checked_add(self.accounts.len() as u64));
         check(
-            accounts_max.is_some_and(|accounts| accounts <= ACCOUNTS_MAX),
-            "the supply allows more than 4,294,967,294 accounts: raise \"account_reserve\"",
-        )
+            objects_max.is_some_and(|objects| objects <= OBJECTS_MAX),
+            "the supply allows more than 4,294,967,294 accounts, holds and keys: raise \"account_reserve\", \"hold_reserve\" \
+             or \"key_reserve\", whichever is the least",
+        )?;
+        self.parameters.bandwidth.validate(self.parameters.account_reserve).map_err(str::to_string)
     }
 }

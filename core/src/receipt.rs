@@ -1,6 +1,6 @@
 //! Receipts: proof, for anybody with the genesis document, of what became of a transaction.
 //!
-//! `transactions root = H("transactions-root/v1" ‖ count ‖ top)` of the Merkle tree ([`crate::merkle`]) whose leaves are
+//! `transactions root = H("transactions-root/v2" ‖ count ‖ top)` of the Merkle tree ([`crate::merkle`]) whose leaves are
 //! `borsh(id ‖ result code)` of the block's transactions in order.
 
 use crate::block::{BlockHash, BlockHeader, ResultCode, TransactionResult};
@@ -118,7 +118,7 @@ impl Receipt {
     }
 }
 
-const TRANSACTIONS_ROOT: &str = "transactions-root/v1";
+const TRANSACTIONS_ROOT: &str = "transactions-root/v2";
 
 fn transactions_tree(results: &[TransactionResult]) -> MerkleTree {
     MerkleTree::new(results.iter().map(result_leaf).collect())

@@ -30,8 +30,9 @@ pub const NONCE_AHEAD_MAX: u64 = 1 << 20;
 #[serde(deny_unknown_fields)]
 pub struct NonceWindow {
     high: u64,
+    /// A `u128`, low half first: so an account needs no padding. Borsh encodes it as it would a `u128`.
     #[serde(with = "seen_as_hex")]
-    seen: u128,
+    seen: [u64; 2],
 }
 
 impl NonceWindow {
@@ -48,7 +49,7 @@ impl NonceWindow {
             return if near { Ok(()) } else { Err(DropReason::NonceTooHigh) };
         }
         let behind = self.high - nonce;
-        let used = behind >= WINDOW_LEN || self.seen & (1 << behind) != 0;
+        let used = behind >= WINDOW_LEN || self.seen() & (1 << behind) != 0;
         if used { Err(DropReason::NonceUsed) } else { Ok(()) }
     }
 
@@ -58,12 +59,14 @@ impl NonceWindow {
     /// If the nonce is not fresh: whoever consumes one must have checked it.
     pub fn consume(&mut self, nonce: u64) {
         assert_eq!(self.check(nonce), Ok(()), "nonce {nonce} is consumed though not fresh in {self:?}");
+        let mut seen = self.seen();
         if nonce > self.high {
             let shift = nonce - self.high;
-            self.seen = if shift < WINDOW_LEN { self.seen << shift } else { 0 };
+            seen = if shift < WINDOW_LEN { seen << shift } else { 0 };
             self.high = nonce;
         }
-        self.seen |= 1 << (self.high - nonce);
+        seen |= 1 << (self.high - nonce);
+        self.seen = [seen as u64, (seen >> 64) as u64];
         assert_ne!(self.check(nonce), Ok(()), "nonce {nonce} is still fresh after it was consumed");
     }
 
@@ -74,7 +77,7 @@ impl NonceWindow {
 
     /// Bit `i` tells whether nonce `high − i` was used.
     pub fn seen(&self) -> u128 {
-        self.seen
+        u128::from(self.seen[1]) << 64 | u128::from(self.seen[0])
     }
 
     /// The nonce that a client should use next: the one above the highest used. Always fresh, except after `u64::MAX`,
@@ -88,12 +91,13 @@ impl NonceWindow {
 mod seen_as_hex {
     use serde::{Deserialize as _, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(seen: &u128, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{seen:032x}"))
+    pub(super) fn serialize<S: Serializer>([low, high]: &[u64; 2], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{high:016x}{low:016x}"))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u64; 2], D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        crate::hash::parse_hex(&text).map(u128::from_be_bytes).map_err(serde::de::Error::custom)
+        let seen = crate::hash::parse_hex(&text).map(u128::from_be_bytes).map_err(serde::de::Error::custom)?;
+        Ok([seen as u64, (seen >> 64) as u64])
     }
 }

@@ -1,49 +1,84 @@
-//! The state: all accounts, in dense slots.
+//! The state: all accounts, holds and delegated keys, in dense slots.
 //!
-//! Slot 0 holds the globals; every account has a slot of its own from 1 on. A new account takes the lowest empty slot, which
-//! is the next one as long as nothing frees slots; the slot count never shrinks. The slots are the leaves of the state's
-//! Merkle tree ([`crate::state_tree`]) and what storage keeps ([`SlotRecord`]).
+//! Slot 0 holds the globals; every object has a slot of its own from 1 on. A new object takes the lowest empty slot; the slot count never
+//! shrinks. The slots are the leaves of the state's Merkle tree ([`crate::state_tree`]) and what storage keeps ([`SlotRecord`]).
 //!
-//! All changes go through `State::update` and `State::open`, which keep
-//! - the running total of all money, by what accounts held before and after each change, independently of what a transaction
+//! All changes go through the `update`, `insert` and `remove` functions, which keep
+//! - the running total of all money, by what objects held before and after each change, independently of what a transaction
 //!   says it does: `State::assert_supply` compares it with the supply after every block;
 //! - the slots changed since the last state root with what they held then, for the next root and for proofs against the last;
 //! - the slots changed since the last flush.
-//!
-//! Measured memory, tree and index included: 310 bytes an account at a million accounts (128 in the slot, 64 in the tree).
 
-use crate::account::Account;
+use crate::account::{ACCOUNT_BYTES_MAX, Account};
 use crate::address::Address;
 use crate::amount::Amount;
+use crate::bandwidth::{Bandwidth, Load, capacity_bytes};
 use crate::codec;
+use crate::delegated_key::{DELEGATED_KEY_BYTES_MAX, DelegatedKey};
 use crate::genesis::Genesis;
-use crate::index::AddressIndex;
+use crate::hold::{HOLD_BYTES_MAX, Hold};
+use crate::index::{Name, SlotIndex};
+use crate::keys::PublicKey;
+use crate::transaction::TransactionId;
 use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The slot of the globals.
 pub const GLOBALS_SLOT: u32 = 0;
 
-/// The most bytes that the encoding of a slot takes.
-pub const SLOT_BYTES_MAX: usize = 1 + 32 + 8 + 8 + 16 + 33 + 8;
+/// The most bytes that the encoding of a slot takes: an account with all that one may have.
+pub const SLOT_BYTES_MAX: usize = 1 + 32 + ACCOUNT_BYTES_MAX;
+
+const _: () = assert!(32 + HOLD_BYTES_MAX <= 32 + ACCOUNT_BYTES_MAX, "an account is the largest object");
+const _: () = assert!(64 + DELEGATED_KEY_BYTES_MAX <= 32 + ACCOUNT_BYTES_MAX, "an account is the largest object");
 
 /// What a slot holds. Its borsh encoding is the Merkle leaf and what storage keeps. A tag, once given, is never used for
 /// anything else.
-#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum SlotValue {
     /// Slot 0.
-    Globals {
-        /// How many slots there are, this one included.
-        slot_count: u64,
-        /// All the money there is.
-        supply: Amount,
-    },
+    Globals(Globals),
     /// An account.
     Account {
-        /// Its address.
+        /// Its address; in JSON the 64 hexadecimal digits of the key.
+        #[serde(with = "codec::hex")]
         address: Address,
         /// What it holds.
         account: Account,
     },
+    /// A hold.
+    Hold {
+        /// Its id: the transaction that opened it.
+        id: TransactionId,
+        /// What it holds.
+        hold: Hold,
+    },
+    /// A delegated key.
+    Key {
+        /// The account that it may spend of; in JSON the 64 hexadecimal digits of the key.
+        #[serde(with = "codec::hex")]
+        owner: Address,
+        /// The key.
+        public_key: PublicKey,
+        /// What it may do and what it did.
+        key: DelegatedKey,
+    },
+    /// Nothing any more: the next new object takes the lowest of these.
+    Empty,
+}
+
+/// What the state knows besides its objects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Globals {
+    /// How many slots there are, slot 0 and empty ones included.
+    pub slot_count: u64,
+    /// All the money there is.
+    pub supply: Amount,
+    /// The load, from which the multiplier of bandwidth follows.
+    pub load: Load,
 }
 
 /// A slot with the canonical encoding of its [`SlotValue`].
@@ -55,68 +90,103 @@ pub struct SlotRecord {
     pub bytes: Vec<u8>,
 }
 
-/// All accounts, in memory.
+/// All objects, in memory.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// The account of slot `i` at `i − 1`.
-    slots: Vec<AccountSlot>,
-    index: AddressIndex,
+    /// The object of slot `i` at `i − 1`.
+    slots: Vec<Slot>,
+    /// The slots that are empty.
+    empty: BTreeSet<u32>,
+    index: SlotIndex,
+    account_count: u64,
     supply: Amount,
-    /// Σ balances + Σ reserves, kept change by change.
+    load: Load,
+    /// Σ balances + Σ what is left in holds + Σ reserves, kept change by change.
     held_mites: u128,
     /// The slots changed since the last root, each once, in the order of their first change.
     changes: Vec<Change>,
-    /// The account slots changed since the last flush, each once, and whether the globals changed since.
+    globals_at_root: Globals,
+    /// The slots changed since the last flush, each once, and the globals as they were flushed, if they were.
     unflushed: Vec<u32>,
-    globals_unflushed: bool,
+    globals_flushed: Option<Globals>,
+}
+
+/// What a slot other than the first holds in memory. Rare objects are boxed, so that they cost accounts nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Object {
+    Empty,
+    Account { address: Address, account: Account },
+    Hold(Box<(TransactionId, Hold)>),
+    Key(Box<(Address, PublicKey, DelegatedKey)>),
 }
 
 #[derive(Clone, Debug)]
-struct AccountSlot {
-    address: Address,
-    account: Account,
-    /// Where in `changes` this slot stands.
-    change: Option<u32>,
+struct Slot {
+    object: Object,
+    /// Where in `changes` this slot stands, or [`UNCHANGED`].
+    change: u32,
     unflushed: bool,
 }
+
+/// No place in `changes`: there are fewer slots than that.
+const UNCHANGED: u32 = u32::MAX;
 
 #[derive(Clone, Debug)]
 struct Change {
     slot: u32,
-    /// What the slot held at the last root; `None` if it did not exist.
-    before: Option<Account>,
+    /// What the slot held at the last root; empty if it did not exist.
+    before: Object,
 }
 
 impl State {
     /// The state that a genesis document describes: its accounts in its order from slot 1 on. All of it is unflushed.
     pub fn genesis(genesis: &Genesis) -> State {
-        let accounts = genesis.accounts().iter().map(|(address, balance)| (*address, Account::of_genesis(*balance)));
-        let mut state = State::rooted(genesis.supply(), accounts).expect("a genesis document names no account twice");
+        let (parameters, now_ms) = (&genesis.parameters().bandwidth, genesis.timestamp_ms());
+        let objects = genesis.accounts().iter().map(|(address, balance)| {
+            let bandwidth = Bandwidth::new(parameters, capacity_bytes(parameters, *balance), now_ms);
+            Object::Account { address: *address, account: Account::of_genesis(*balance, bandwidth) }
+        });
+        let mut state = State::rooted(genesis.supply(), Load::none(now_ms), objects)
+            .expect("a genesis document names no account twice");
         state.unflushed = (1..=state.slots.len()).map(to_u32).collect();
         state.slots.iter_mut().for_each(|slot| slot.unflushed = true);
-        state.globals_unflushed = true;
+        state.globals_flushed = None;
         state
     }
 
-    /// A state of these accounts, from slot 1 on, with nothing changed since the last root and flush. `None` if an address
-    /// stands twice.
-    pub(crate) fn rooted(supply: Amount, accounts: impl Iterator<Item = (Address, Account)>) -> Option<State> {
+    /// A state of these objects, from slot 1 on, with nothing changed since the last root and flush. `None` if a name stands
+    /// twice.
+    pub(crate) fn rooted(supply: Amount, load: Load, objects: impl Iterator<Item = Object>) -> Option<State> {
+        let globals = Globals { slot_count: 1, supply, load };
         let mut state = State {
-            slots: Vec::with_capacity(accounts.size_hint().0),
-            index: AddressIndex::default(),
+            slots: Vec::with_capacity(objects.size_hint().0),
+            empty: BTreeSet::new(),
+            index: SlotIndex::default(),
+            account_count: 0,
             supply,
+            load,
             held_mites: 0,
             changes: Vec::new(),
+            globals_at_root: globals,
             unflushed: Vec::new(),
-            globals_unflushed: false,
+            globals_flushed: None,
         };
-        for (address, account) in accounts {
-            if !state.index.insert(address, to_u32(state.slots.len() + 1)) {
+        for object in objects {
+            let slot = to_u32(state.slots.len() + 1);
+            let name = object.name();
+            if name.is_some_and(|name| state.find(&name).is_some()) {
                 return None;
             }
-            state.held_mites += account.held_mites();
-            state.slots.push(AccountSlot { address, account, change: None, unflushed: false });
+            state.held_mites += object.held_mites();
+            state.account_count += u64::from(matches!(object, Object::Account { .. }));
+            state.slots.push(Slot { object, change: UNCHANGED, unflushed: false });
+            match name {
+                Some(name) => state.put_in_index(&name, slot),
+                None => drop(state.empty.insert(slot)),
+            }
         }
+        state.globals_at_root = state.globals();
+        state.globals_flushed = Some(state.globals());
         Some(state)
     }
 
@@ -125,24 +195,57 @@ impl State {
         self.slot_of(address).map(|slot| self.in_slot(slot))
     }
 
+    /// The hold that a transaction opened, if it is still there.
+    pub fn hold(&self, id: &TransactionId) -> Option<&Hold> {
+        self.hold_slot(id).map(|slot| self.hold_in_slot(slot))
+    }
+
+    /// A delegated key of an account.
+    pub fn key(&self, owner: &Address, public_key: &PublicKey) -> Option<&DelegatedKey> {
+        self.key_slot(owner, public_key).map(|slot| self.key_in_slot(slot))
+    }
+
     /// The slot of an address's account.
     pub fn slot_of(&self, address: &Address) -> Option<u32> {
-        self.index.get(address)
+        self.index.get(
+            &Name::Account(*address),
+            |slot| matches!(self.object_in_slot(slot), Object::Account { address: other, .. } if other == address),
+        )
+    }
+
+    /// The slot of a hold.
+    pub fn hold_slot(&self, id: &TransactionId) -> Option<u32> {
+        self.find(&Name::Hold(*id))
+    }
+
+    /// The slot of a delegated key.
+    pub fn key_slot(&self, owner: &Address, public_key: &PublicKey) -> Option<u32> {
+        self.find(&Name::Key(*owner, *public_key))
     }
 
     /// How many accounts there are.
     pub fn account_count(&self) -> u64 {
-        self.slots.len() as u64
+        self.account_count
     }
 
-    /// How many slots there are: the globals' and one an account.
+    /// How many slots there are: the globals', one an object, and the empty ones.
     pub fn slot_count(&self) -> u64 {
-        self.account_count() + 1
+        self.slots.len() as u64 + 1
     }
 
-    /// All the money there is, in every balance and reserve.
+    /// All the money there is: in balances, holds and reserves.
     pub fn supply(&self) -> Amount {
         self.supply
+    }
+
+    /// The load as of the newest transaction in a block.
+    pub fn load(&self) -> &Load {
+        &self.load
+    }
+
+    /// What slot 0 holds.
+    pub fn globals(&self) -> Globals {
+        Globals { slot_count: self.slot_count(), supply: self.supply, load: self.load }
     }
 
     /// The encoding of a slot as it is now.
@@ -150,68 +253,149 @@ impl State {
     /// # Panics
     /// If there is no such slot.
     pub fn record(&self, slot: u32) -> SlotRecord {
-        let bytes = match slot {
-            GLOBALS_SLOT => codec::encode(&SlotValue::Globals { slot_count: self.slot_count(), supply: self.supply }),
-            _ => {
-                let AccountSlot { address, account, .. } = &self.slots[slot as usize - 1];
-                codec::encode(&SlotValue::Account { address: *address, account: account.clone() })
-            }
+        let value = match slot {
+            GLOBALS_SLOT => SlotValue::Globals(self.globals()),
+            _ => self.object_in_slot(slot).value(),
         };
-        SlotRecord { slot, bytes }
+        SlotRecord { slot, bytes: codec::encode(&value) }
+    }
+
+    /// What is in a slot other than the first.
+    pub(crate) fn object_in_slot(&self, slot: u32) -> &Object {
+        &self.slots[slot as usize - 1].object
     }
 
     /// The account in a slot.
     pub(crate) fn in_slot(&self, slot: u32) -> &Account {
-        &self.slots[slot as usize - 1].account
+        match self.object_in_slot(slot) {
+            Object::Account { account, .. } => account,
+            other => panic!("slot {slot} holds no account but {other:?}"),
+        }
     }
 
     /// The address of the account in a slot.
     pub(crate) fn address_in_slot(&self, slot: u32) -> Address {
-        self.slots[slot as usize - 1].address
+        match self.object_in_slot(slot) {
+            Object::Account { address, .. } => *address,
+            other => panic!("slot {slot} holds no account but {other:?}"),
+        }
     }
 
-    /// What an account held at the last root; `None` if it did not exist.
-    pub(crate) fn at_last_root(&self, slot: u32) -> Option<&Account> {
+    /// The hold in a slot.
+    pub(crate) fn hold_in_slot(&self, slot: u32) -> &Hold {
+        match self.object_in_slot(slot) {
+            Object::Hold(named) => &named.1,
+            other => panic!("slot {slot} holds no hold but {other:?}"),
+        }
+    }
+
+    /// The delegated key in a slot.
+    pub(crate) fn key_in_slot(&self, slot: u32) -> &DelegatedKey {
+        match self.object_in_slot(slot) {
+            Object::Key(named) => &named.2,
+            other => panic!("slot {slot} holds no delegated key but {other:?}"),
+        }
+    }
+
+    /// What a slot held at the last root; empty if it did not exist.
+    pub(crate) fn at_last_root(&self, slot: u32) -> &Object {
         let entry = &self.slots[slot as usize - 1];
         match entry.change {
-            Some(change) => self.changes[change as usize].before.as_ref(),
-            None => Some(&entry.account),
+            UNCHANGED => &entry.object,
+            change => &self.changes[change as usize].before,
         }
     }
 
     /// Changes an account.
-    pub(crate) fn update(&mut self, slot: u32, change: impl FnOnce(&mut Account)) {
-        let entry = &mut self.slots[slot as usize - 1];
-        if entry.change.is_none() {
-            entry.change = Some(to_u32(self.changes.len()));
-            self.changes.push(Change { slot, before: Some(entry.account.clone()) });
+    pub(crate) fn update_account<T>(&mut self, slot: u32, change: impl FnOnce(&mut Account) -> T) -> T {
+        match self.note_change(slot) {
+            (Object::Account { account, .. }, held_mites) => {
+                let before = account.held_mites();
+                let result = change(account);
+                *held_mites = *held_mites + account.held_mites() - before;
+                result
+            }
+            (other, _) => panic!("slot {slot} holds no account but {other:?}"),
         }
-        if !entry.unflushed {
-            entry.unflushed = true;
-            self.unflushed.push(slot);
-        }
-        let before = entry.account.held_mites();
-        change(&mut entry.account);
-        self.held_mites = self.held_mites + entry.account.held_mites() - before;
     }
 
-    /// Adds an account in the lowest empty slot, which it returns.
-    pub(crate) fn open(&mut self, address: Address, account: Account) -> u32 {
-        let slot = to_u32(self.slots.len() + 1);
-        assert!(self.index.insert(address, slot), "the account {address:?} is opened twice");
-        self.held_mites += account.held_mites();
-        let change = Some(to_u32(self.changes.len()));
-        self.slots.push(AccountSlot { address, account, change, unflushed: true });
-        self.changes.push(Change { slot, before: None });
-        self.unflushed.push(slot);
-        self.globals_unflushed = true;
+    /// Changes a hold.
+    pub(crate) fn update_hold(&mut self, slot: u32, change: impl FnOnce(&mut Hold)) {
+        match self.note_change(slot) {
+            (Object::Hold(named), held_mites) => {
+                let before = named.1.held_mites();
+                change(&mut named.1);
+                *held_mites = *held_mites + named.1.held_mites() - before;
+            }
+            (other, _) => panic!("slot {slot} holds no hold but {other:?}"),
+        }
+    }
+
+    /// Changes a delegated key.
+    pub(crate) fn update_key(&mut self, slot: u32, change: impl FnOnce(&mut DelegatedKey)) {
+        match self.note_change(slot) {
+            (Object::Key(named), held_mites) => {
+                let before = named.2.held_mites();
+                change(&mut named.2);
+                *held_mites = *held_mites + named.2.held_mites() - before;
+            }
+            (other, _) => panic!("slot {slot} holds no delegated key but {other:?}"),
+        }
+    }
+
+    /// Changes the load.
+    pub(crate) fn set_load(&mut self, load: Load) {
+        self.load = load;
+    }
+
+    /// Adds an object in the lowest empty slot, which it returns.
+    pub(crate) fn insert(&mut self, object: Object) -> u32 {
+        let name = object.name().expect("an object has a name");
+        assert_eq!(self.find(&name), None, "{name:?} is there already");
+        let slot = self.empty.pop_first().unwrap_or_else(|| {
+            self.slots.push(Slot { object: Object::Empty, change: UNCHANGED, unflushed: false });
+            to_u32(self.slots.len())
+        });
+        let held_mites = object.held_mites();
+        self.account_count += u64::from(matches!(object, Object::Account { .. }));
+        let (place, total) = self.note_change(slot);
+        *total += held_mites;
+        let before = std::mem::replace(place, object);
+        assert_eq!(before, Object::Empty, "the slot of a new object is empty");
+        self.put_in_index(&name, slot);
         slot
+    }
+
+    /// Takes an account out, whose slot becomes empty.
+    pub(crate) fn remove_account(&mut self, slot: u32) -> Account {
+        match self.remove(slot) {
+            Object::Account { account, .. } => {
+                self.account_count -= 1;
+                account
+            }
+            other => panic!("slot {slot} held no account but {other:?}"),
+        }
+    }
+
+    /// Takes a hold out, whose slot becomes empty.
+    pub(crate) fn remove_hold(&mut self, slot: u32) -> Hold {
+        match self.remove(slot) {
+            Object::Hold(named) => named.1,
+            other => panic!("slot {slot} held no hold but {other:?}"),
+        }
+    }
+
+    /// Takes a delegated key out, whose slot becomes empty.
+    pub(crate) fn remove_key(&mut self, slot: u32) -> DelegatedKey {
+        match self.remove(slot) {
+            Object::Key(named) => named.2,
+            other => panic!("slot {slot} held no delegated key but {other:?}"),
+        }
     }
 
     /// The slots changed since the last root, ascending.
     pub(crate) fn changed(&self) -> Vec<u32> {
-        let opened = self.changes.iter().any(|change| change.before.is_none());
-        let globals = opened.then_some(GLOBALS_SLOT);
+        let globals = (self.globals() != self.globals_at_root).then_some(GLOBALS_SLOT);
         let mut slots: Vec<u32> = self.changes.iter().map(|change| change.slot).chain(globals).collect();
         slots.sort_unstable();
         slots
@@ -220,8 +404,9 @@ impl State {
     /// Declares the present state the one of the last root.
     pub(crate) fn settle(&mut self) {
         for change in self.changes.drain(..) {
-            self.slots[change.slot as usize - 1].change = None;
+            self.slots[change.slot as usize - 1].change = UNCHANGED;
         }
+        self.globals_at_root = self.globals();
     }
 
     /// The slots changed since the last flush, ascending and as they are now; from here on they count as flushed.
@@ -230,29 +415,146 @@ impl State {
         for slot in &slots {
             self.slots[*slot as usize - 1].unflushed = false;
         }
-        slots.extend(std::mem::take(&mut self.globals_unflushed).then_some(GLOBALS_SLOT));
+        let globals = Some(self.globals());
+        slots.extend((self.globals_flushed != globals).then_some(GLOBALS_SLOT));
+        self.globals_flushed = globals;
         slots.sort_unstable();
         slots.into_iter().map(|slot| self.record(slot)).collect()
     }
 
-    /// Asserts the invariant of money by the running total: Σ balances + Σ reserves = supply.
+    /// Asserts the invariant of money by the running total: Σ balances + Σ what is left in holds + Σ reserves = supply.
     pub(crate) fn assert_supply(&self) {
         assert_eq!(self.held_mites, u128::from(self.supply.mites()), "money was made or lost");
     }
 
-    /// Counts everything again and asserts what holds of it. Takes time in proportion to the number of accounts.
+    /// All the money in all objects, by the running total, in mites.
+    pub(crate) fn held_mites(&self) -> u128 {
+        self.held_mites
+    }
+
+    /// Counts everything again and asserts what holds of it. Takes time in proportion to the number of slots.
     pub(crate) fn audit(&self) {
-        let recount: u128 = self.slots.iter().map(|slot| slot.account.held_mites()).sum();
+        let recount: u128 = self.slots.iter().map(|slot| slot.object.held_mites()).sum();
         assert_eq!(recount, self.held_mites, "the running total is wrong");
         self.assert_supply();
-        assert_eq!(self.index.len(), self.slots.len(), "the index and the slots differ");
-        for (position, slot) in self.slots.iter().enumerate() {
-            assert_eq!(self.slot_of(&slot.address), Some(to_u32(position + 1)), "the index is wrong");
+        assert_eq!(self.index.len() + self.empty.len(), self.slots.len(), "the index and the slots differ");
+        let (mut accounts, mut keys, mut listed_keys, mut parties, mut counted_parties) = (0, 0, 0, 0, 0);
+        for (position, Slot { object, .. }) in self.slots.iter().enumerate() {
+            let slot = to_u32(position + 1);
+            match object.name() {
+                Some(name) => assert_eq!(self.find(&name), Some(slot), "the index is wrong"),
+                None => assert!(self.empty.contains(&slot), "an empty slot is not known as one"),
+            }
+            match object {
+                Object::Account { account, .. } => {
+                    accounts += 1;
+                    listed_keys += account.keys().len();
+                    counted_parties += account.holds();
+                }
+                Object::Key(named) => {
+                    keys += 1;
+                    let owner = self.account(&named.0).expect("a key has an owner");
+                    assert!(owner.keys().contains(&named.1), "a key is not listed by its owner");
+                }
+                Object::Hold(named) => {
+                    parties += 2;
+                    assert!(self.account(&named.1.payer).is_some_and(|payer| payer.holds() > 0));
+                    assert!(self.account(&named.1.payee).is_some_and(|payee| payee.holds() > 0));
+                }
+                Object::Empty => {}
+            }
+        }
+        assert_eq!(accounts, self.account_count, "the number of accounts is wrong");
+        assert_eq!(keys, listed_keys, "an account lists a key that is not there");
+        assert_eq!(parties, counted_parties, "accounts count other holds than there are");
+    }
+
+    fn find(&self, name: &Name) -> Option<u32> {
+        self.index.get(name, |slot| self.object_in_slot(slot).name() == Some(*name))
+    }
+
+    fn put_in_index(&mut self, name: &Name, slot: u32) {
+        let slots = &self.slots;
+        self.index.insert(name, slot, |slot| slots[slot as usize - 1].object.name().expect("an indexed object"));
+    }
+
+    /// Takes an object out of its slot.
+    fn remove(&mut self, slot: u32) -> Object {
+        let name = self.object_in_slot(slot).name().expect("an object is there");
+        self.index.remove(&name, slot);
+        self.empty.insert(slot);
+        let (place, total) = self.note_change(slot);
+        let object = std::mem::replace(place, Object::Empty);
+        *total -= object.held_mites();
+        object
+    }
+
+    /// Notes that a slot is about to change. Returns its object, and the running total to be kept.
+    fn note_change(&mut self, slot: u32) -> (&mut Object, &mut u128) {
+        let entry = &mut self.slots[slot as usize - 1];
+        if entry.change == UNCHANGED {
+            entry.change = to_u32(self.changes.len());
+            self.changes.push(Change { slot, before: entry.object.clone() });
+        }
+        if !entry.unflushed {
+            entry.unflushed = true;
+            self.unflushed.push(slot);
+        }
+        (&mut entry.object, &mut self.held_mites)
+    }
+}
+
+impl Object {
+    pub(crate) fn hold(id: TransactionId, hold: Hold) -> Object {
+        Object::Hold(Box::new((id, hold)))
+    }
+
+    pub(crate) fn key(owner: Address, public_key: PublicKey, key: DelegatedKey) -> Object {
+        Object::Key(Box::new((owner, public_key, key)))
+    }
+
+    /// The object of a slot's value; `None` for the globals.
+    pub(crate) fn from_value(value: SlotValue) -> Option<Object> {
+        Some(match value {
+            SlotValue::Globals(_) => return None,
+            SlotValue::Account { address, account } => Object::Account { address, account },
+            SlotValue::Hold { id, hold } => Object::hold(id, hold),
+            SlotValue::Key { owner, public_key, key } => Object::key(owner, public_key, key),
+            SlotValue::Empty => Object::Empty,
+        })
+    }
+
+    pub(crate) fn value(&self) -> SlotValue {
+        match self.clone() {
+            Object::Empty => SlotValue::Empty,
+            Object::Account { address, account } => SlotValue::Account { address, account },
+            Object::Hold(named) => SlotValue::Hold { id: named.0, hold: named.1 },
+            Object::Key(named) => SlotValue::Key { owner: named.0, public_key: named.1, key: named.2 },
+        }
+    }
+
+    pub(crate) fn name(&self) -> Option<Name> {
+        match self {
+            Object::Empty => None,
+            Object::Account { address, .. } => Some(Name::Account(*address)),
+            Object::Hold(named) => Some(Name::Hold(named.0)),
+            Object::Key(named) => Some(Name::Key(named.0, named.1)),
+        }
+    }
+
+    fn held_mites(&self) -> u128 {
+        match self {
+            Object::Empty => 0,
+            Object::Account { account, .. } => account.held_mites(),
+            Object::Hold(named) => named.1.held_mites(),
+            Object::Key(named) => named.2.held_mites(),
         }
     }
 }
 
-/// Slots are numbered in 32 bits: genesis documents whose reserve would allow more accounts are refused.
+/// Slots are numbered in 32 bits: genesis documents whose reserves would allow more objects are refused.
 fn to_u32(position: usize) -> u32 {
-    u32::try_from(position).expect("the genesis document's reserve bounds the number of accounts")
+    u32::try_from(position).expect("the genesis document's reserves bound the number of objects")
 }
+
+const _: () = assert!(std::mem::size_of::<Slot>() <= 152, "an account takes little memory");

@@ -11,8 +11,8 @@ use crate::state::SLOT_BYTES_MAX;
 use crate::state_tree::state_root;
 use borsh::{BorshDeserialize, BorshSerialize};
 
-/// The usual level of chunks: 4,096 slots each.
-pub const CHUNK_LEVEL: u32 = 12;
+/// The usual level of chunks: 2,048 slots each, so that a chunk full of the largest accounts is still a message of a few megabytes.
+pub const CHUNK_LEVEL: u32 = 11;
 
 /// The most bytes of an encoded chunk of [`CHUNK_LEVEL`].
 pub const CHUNK_BYTES_MAX: usize = 4 + (1 << CHUNK_LEVEL) * (4 + SLOT_BYTES_MAX);

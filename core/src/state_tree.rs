@@ -1,7 +1,7 @@
 //! The Merkle tree over the state's slots, kept at the state of the last root.
 //!
-//! `state root = H("state-root/v1" ‖ slot count ‖ top)` (see [`crate::merkle`]). The tree is updated in one batch a root, so that
-//! upper nodes are shared by many changes; between two roots it stays as it was, so that accounts can be proven against the
+//! `state root = H("state-root/v2" ‖ slot count ‖ top)` (see [`crate::merkle`]). The tree is updated in one batch a root, so that
+//! upper nodes are shared by many changes; between two roots it stays as it was, so that objects can be proven against the
 //! root that was published.
 
 use crate::hash::Digest;
@@ -16,7 +16,7 @@ pub struct StateTree {
 
 /// The state root over this many slots with this top node.
 pub fn state_root(slot_count: u64, top: &Digest) -> Digest {
-    merkle::root("state-root/v1", slot_count, top)
+    merkle::root("state-root/v2", slot_count, top)
 }
 
 impl StateTree {

@@ -6,8 +6,11 @@
 use crate::address::Address;
 use crate::amount::Amount;
 use crate::codec::{self, CodecError};
+use crate::delegated_key::{KeyLimits, LIMITS_BYTES_MAX};
 use crate::hash::{ChainHash, Digest};
+use crate::hold::Condition;
 use crate::keys::{PublicKey, SecretKey, Signature};
+use crate::policy::PolicySettings;
 use crate::signature::{self, SignatureError};
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -17,14 +20,22 @@ pub type TransactionId = Digest;
 /// The most outputs a transfer may have.
 pub const OUTPUTS_MAX: usize = 1024;
 
-/// The most bytes an encoded, signed transaction may take: a transfer of [`OUTPUTS_MAX`] outputs, each with a reference.
-pub const SIGNED_TRANSACTION_BYTES_MAX: usize = 64 + 50 + 4 + OUTPUTS_MAX * (32 + 8 + 33 + 1);
+/// The most bytes an encoded, signed transaction may take: a transfer of [`OUTPUTS_MAX`] outputs, each with a reference, by a
+/// delegated key.
+pub const SIGNED_TRANSACTION_BYTES_MAX: usize =
+    SIGNATURE_BYTES + 32 + 33 + 8 + 8 + 1 + 4 + OUTPUTS_MAX * (32 + 8 + 33 + 1);
 
-/// Who speaks for the sender.
+const SIGNATURE_BYTES: usize = 64;
+
+const _: () = assert!(32 + LIMITS_BYTES_MAX < OUTPUTS_MAX * 74, "a transfer is the largest operation");
+
+/// Who speaks for the sender. A tag, once given, is never used for anything else.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Authority {
     /// The account's own key, which is its address.
     Root,
+    /// A delegated key of the account.
+    Key(PublicKey),
 }
 
 /// What a transaction does. A tag, once given, is never used for anything else.
@@ -36,6 +47,88 @@ pub enum Operation {
         #[borsh(deserialize_with = "read_outputs")]
         outputs: Vec<Output>,
     },
+    /// Sets money aside for a payee, under a condition (see [`crate::hold`]).
+    OpenHold(Box<OpenHold>),
+    /// Pays the payee of a hold from it.
+    Capture(Box<Capture>),
+    /// Gives what is left in a hold back to its payer, or starts its closing.
+    Release {
+        /// The hold.
+        hold: TransactionId,
+    },
+    /// Adds to a hold.
+    TopUp {
+        /// The hold.
+        hold: TransactionId,
+        /// How much, at least one mite.
+        #[borsh(deserialize_with = "read_positive")]
+        amount: Amount,
+        /// The new expiry, not before the old one, in milliseconds since the Unix epoch.
+        expires_at_ms: u64,
+    },
+    /// Delegates to a key, or changes its limits (see [`crate::delegated_key`]). Root alone.
+    SetKey(Box<SetKey>),
+    /// Ends a delegated key. Root alone.
+    RemoveKey {
+        /// The key.
+        public_key: PublicKey,
+    },
+    /// Sets the owner's own limits (see [`crate::policy`]). Root alone.
+    SetPolicy(Box<PolicySettings>),
+    /// Frees an account that was empty for long (see [`crate::reclaim`]).
+    Reclaim {
+        /// The account.
+        account: Address,
+    },
+}
+
+/// The opening of a hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct OpenHold {
+    /// Whom it is for: another account than the sender's.
+    pub payee: Address,
+    /// How much is set aside, at least one mite.
+    #[borsh(deserialize_with = "read_positive")]
+    pub amount: Amount,
+    /// What a capture needs.
+    pub condition: Condition,
+    /// The end, at most [`crate::hold::EXPIRY_AHEAD_MS_MAX`] ahead, in milliseconds since the Unix epoch.
+    pub expires_at_ms: u64,
+    /// The payee's own mark for this payment.
+    pub reference: Option<Digest>,
+}
+
+/// A capture of a hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct Capture {
+    /// The hold.
+    pub hold: TransactionId,
+    /// How much of it in all is the payee's, what was captured before included. A hashlock always pays all of it.
+    pub cumulative: Amount,
+    /// What the hold's condition asks for.
+    pub proof: Proof,
+    /// Whether to close the hold and give the rest back: for the payee alone.
+    pub is_final: bool,
+}
+
+/// What shows that the condition of a hold is met. A tag, once given, is never used for anything else.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize)]
+pub enum Proof {
+    /// Nothing: the payee's own transaction is enough.
+    None,
+    /// The signature of a voucher for the capture's cumulative amount ([`crate::voucher`]).
+    Voucher(Signature),
+    /// What the digest of a hashlock was made of.
+    Preimage([u8; 32]),
+}
+
+/// The setting of a delegated key.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct SetKey {
+    /// The key.
+    pub public_key: PublicKey,
+    /// What it may do from now on.
+    pub limits: KeyLimits,
 }
 
 /// One payment of a transfer.
@@ -100,14 +193,22 @@ impl Transaction {
     pub fn signer(&self) -> PublicKey {
         match self.authority {
             Authority::Root => self.sender.0,
+            Authority::Key(key) => key,
         }
     }
 
-    /// The outputs of a transfer.
+    /// The outputs of a transfer; none for any other operation.
     pub fn outputs(&self) -> &[Output] {
         match &self.operation {
             Operation::Transfer { outputs } => outputs,
+            _ => &[],
         }
+    }
+
+    /// How many bytes the transaction takes when it is signed and encoded.
+    pub fn signed_bytes(&self) -> u64 {
+        let bytes = borsh::object_length(self).expect("counting bytes cannot fail");
+        (bytes + SIGNATURE_BYTES) as u64
     }
 }
 
@@ -170,7 +271,7 @@ fn read_outputs<R: std::io::Read>(reader: &mut R) -> std::io::Result<Vec<Output>
 fn read_positive<R: std::io::Read>(reader: &mut R) -> std::io::Result<Amount> {
     let amount = Amount::deserialize_reader(reader)?;
     if amount.is_zero() {
-        return Err(codec::malformed("an output of nothing: an amount is at least 1 mite"));
+        return Err(codec::malformed("a payment of nothing: an amount is at least 1 mite"));
     }
     Ok(amount)
 }

@@ -7,26 +7,26 @@
 //! - An output without `open` may pay an account that an earlier output of the same transfer opens.
 //! - Paying the same address twice opens it once.
 //!
+//! What counts against the limits of key and policy is the total and the reserves, whoever is paid.
+//!
 //! Everything is decided before anything changes. Where several codes apply, the lowest is given, wherever in the list of outputs
 //! it arises.
 
 use crate::account::Account;
 use crate::address::Address;
 use crate::amount::Amount;
+use crate::bandwidth::Bandwidth;
 use crate::block::ResultCode;
-use crate::state::State;
+use crate::context::Context;
+use crate::state::{Object, State};
 use crate::transaction::Output;
 use std::collections::BTreeSet;
 
-/// Executes or rejects a transfer of the account in slot `sender`, which is charged `reserve` for each account it opens.
-pub(crate) fn execute(state: &mut State, sender: u32, outputs: &[Output], reserve: Amount) -> ResultCode {
-    match plan(state, sender, outputs, reserve) {
-        Ok((total, payees)) => {
-            apply(state, sender, outputs, reserve, total, &payees);
-            ResultCode::Executed
-        }
-        Err(code) => code,
-    }
+/// Executes or rejects a transfer.
+pub(crate) fn execute(context: &mut Context<'_>, outputs: &[Output]) -> Result<(), ResultCode> {
+    let plan = plan(context, outputs)?;
+    apply(context, outputs, &plan);
+    Ok(())
 }
 
 /// Who an output pays.
@@ -40,15 +40,26 @@ enum Payee {
     OpenedBefore,
 }
 
-/// The total and the payees, if the transfer can be done.
-fn plan(state: &State, sender: u32, outputs: &[Output], reserve: Amount) -> Result<(Amount, Vec<Payee>), ResultCode> {
-    let total = Amount::checked_sum(outputs.iter().map(|output| output.amount)).ok_or(ResultCode::AmountOverflow)?;
-    let rest = state.in_slot(sender).balance.checked_sub(total).ok_or(ResultCode::InsufficientBalance)?;
+/// A transfer that can be done.
+struct Plan {
+    payees: Vec<Payee>,
+    total: Amount,
+    /// The total and the reserves.
+    spent_mites: u128,
+}
+
+fn plan(context: &Context<'_>, outputs: &[Output]) -> Result<Plan, ResultCode> {
     let mut opened = BTreeSet::new();
     let payees: Vec<Payee> =
-        outputs.iter().map(|output| payee(state, output, &mut opened)).collect::<Result<_, ResultCode>>()?;
-    check_reserves(sender, rest, outputs, &payees, reserve)?;
-    Ok((total, payees))
+        outputs.iter().map(|output| payee(context.state, output, &mut opened)).collect::<Result<_, _>>()?;
+    let total = Amount::checked_sum(outputs.iter().map(|output| output.amount)).ok_or(ResultCode::AmountOverflow)?;
+    let reserve = context.parameters.account_reserve;
+    let spent_mites = u128::from(total.mites()) + opened.len() as u128 * u128::from(reserve.mites());
+    context.check_limits(spent_mites, outputs.iter().map(|output| &output.to))?;
+    let balance = context.state.in_slot(context.sender).balance;
+    let rest = balance.checked_sub(total).ok_or(ResultCode::InsufficientBalance)?;
+    check_reserves(context.sender, rest, outputs, &payees, reserve)?;
+    Ok(Plan { payees, total, spent_mites })
 }
 
 fn payee(state: &State, output: &Output, opened: &mut BTreeSet<Address>) -> Result<Payee, ResultCode> {
@@ -74,34 +85,33 @@ fn check_reserves(
     for (output, payee) in outputs.iter().zip(payees) {
         match *payee {
             Payee::Opens => rest = rest.checked_sub(reserve).ok_or(ResultCode::InsufficientReserve)?,
-            Payee::InSlot(slot) if slot == sender => rest = plus(rest, output.amount),
+            Payee::InSlot(slot) if slot == sender => {
+                rest = rest.checked_add(output.amount).expect("no more than the balance was");
+            }
             Payee::InSlot(_) | Payee::OpenedBefore => {}
         }
     }
     Ok(())
 }
 
-fn apply(state: &mut State, sender: u32, outputs: &[Output], reserve: Amount, total: Amount, payees: &[Payee]) {
-    let sponsor = state.address_in_slot(sender);
-    state.update(sender, |account| account.balance = minus(account.balance, total));
-    for (output, payee) in outputs.iter().zip(payees) {
+fn apply(context: &mut Context<'_>, outputs: &[Output], plan: &Plan) {
+    context.record_spent(plan.spent_mites);
+    context.debit(context.sender, plan.total);
+    for (output, payee) in outputs.iter().zip(&plan.payees) {
         let slot = match *payee {
             Payee::InSlot(slot) => slot,
-            Payee::OpenedBefore => state.slot_of(&output.to).expect("opened by an earlier output"),
-            Payee::Opens => {
-                state.update(sender, |account| account.balance = minus(account.balance, reserve));
-                state.open(output.to, Account::opened(sponsor, reserve))
-            }
+            Payee::OpenedBefore => context.state.slot_of(&output.to).expect("opened by an earlier output"),
+            Payee::Opens => open(context, output.to),
         };
-        state.update(slot, |account| account.balance = plus(account.balance, output.amount));
+        context.credit(slot, output.amount);
     }
 }
 
-/// No balance can overflow, since all money together does not.
-fn plus(balance: Amount, amount: Amount) -> Amount {
-    balance.checked_add(amount).expect("all money together is less than 2^64 mites")
-}
-
-fn minus(balance: Amount, amount: Amount) -> Amount {
-    balance.checked_sub(amount).expect("planned before")
+/// Opens an account, with the sender as its sponsor. Returns its slot.
+fn open(context: &mut Context<'_>, address: Address) -> u32 {
+    let (parameters, reserve) = (&context.parameters.bandwidth, context.parameters.account_reserve);
+    let sponsor = context.state.address_in_slot(context.sender);
+    let bandwidth = Bandwidth::new(parameters, parameters.base_bytes.into(), context.now_ms);
+    context.debit(context.sender, reserve);
+    context.state.insert(Object::Account { address, account: Account::opened(sponsor, reserve, bandwidth) })
 }

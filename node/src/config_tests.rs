@@ -117,7 +117,7 @@ fn home_with_genesis(key: &SecretKey, network_key: &SecretKey) -> (tempfile::Tem
     let validator = Validator { name: "a".into(), public_key: key.public_key(), network_key: network_key.public_key() };
     let prefix: AddressPrefix = "farx".parse().expect("a prefix");
     let accounts = vec![(Address(key.public_key()), Amount::from_mites(1))];
-    let genesis = Genesis::new("test", &prefix, 1, Parameters::default(), vec![validator], accounts).expect("valid");
+    let genesis = Genesis::new("test", &prefix, 1, Parameters::generous(), vec![validator], accounts).expect("valid");
     fs::write(home.path().join("genesis.json"), genesis.to_json()).expect("written");
     let config = Config::from_document(home.path(), ConfigDocument::default()).expect("valid");
     (home, config, genesis)

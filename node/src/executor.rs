@@ -4,12 +4,13 @@ use crate::payload;
 use crate::storage::{BlockEntry, BlockRecord, Direction, HistoryRecord, PayloadRecord};
 use farthing_consensus::commit::{Commit, CommittedVertices};
 use farthing_consensus::vertex::VertexRef;
+use farthing_core::address::Address;
 use farthing_core::amount::Amount;
 use farthing_core::block::{BlockHeader, DropReason, ResultCode};
-use farthing_core::execution::{CommitContext, ExecutedBlock, Ledger};
+use farthing_core::execution::{CommitContext, ExecutedBlock, Ledger, Move};
 use farthing_core::flush::StateFlush;
 use farthing_core::hash::Digest;
-use farthing_core::transaction::{TransactionId, VerifiedTransaction};
+use farthing_core::transaction::{Operation, Output, Transaction, TransactionId, VerifiedTransaction};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What verification says of a payload.
@@ -190,29 +191,30 @@ fn store(
 ) -> StoredBlock {
     let mut entries = Vec::with_capacity(block.results.len());
     let mut history = Vec::with_capacity(if with_history { 2 * block.results.len() } else { 0 });
+    let mut moves = block.moves.iter().peekable();
     for (index, result) in &block.results {
         let (payload, place) = places[*index as usize];
         let transaction = &transactions[*index as usize];
         if with_history {
-            add_history(&mut history, &block.header, entries.len() as u32, transaction, result.code);
+            let sent = sent_line(&block.header, entries.len() as u32, transaction, result.code);
+            add_received(&mut history, &sent, transaction.transaction().outputs());
+            let mut number = 0;
+            while let Some((_, moved)) = moves.next_if(|(other, _)| other == index) {
+                history.push(moved_line(number, &sent, moved));
+                number += 1;
+            }
+            history.push(sent);
         }
         entries.push(BlockEntry { payload, place, id: result.id, code: result.code });
     }
     StoredBlock { hash: block.hash, record: BlockRecord { header: block.header, payloads, entries }, history }
 }
 
-/// One line for the payer; one an output for the payees, if the transfer was executed.
-fn add_history(
-    history: &mut Vec<HistoryRecord>,
-    header: &BlockHeader,
-    position: u32,
-    verified: &VerifiedTransaction,
-    code: ResultCode,
-) {
+/// The line of the sender.
+fn sent_line(header: &BlockHeader, position: u32, verified: &VerifiedTransaction, code: ResultCode) -> HistoryRecord {
     let transaction = verified.transaction();
-    let outputs = transaction.outputs();
-    let first = outputs.first().expect("a transfer has an output");
-    let payer = HistoryRecord {
+    let (counterparty, amount, reference, outputs) = spending(transaction);
+    HistoryRecord {
         account: transaction.sender,
         height: header.height,
         position,
@@ -220,22 +222,52 @@ fn add_history(
         id: verified.id(),
         code,
         direction: Direction::Out,
-        counterparty: first.to,
-        amount: Amount::checked_sum(outputs.iter().map(|output| output.amount)).unwrap_or(Amount::ZERO),
-        reference: first.reference,
-        output_count: outputs.len() as u32,
+        counterparty,
+        amount,
+        reference,
+        output_count: outputs,
         timestamp_ms: header.timestamp_ms,
-    };
-    if code.is_executed() {
+    }
+}
+
+/// Whom a transaction pays, how much in all, with which reference, in how many outputs.
+fn spending(transaction: &Transaction) -> (Address, Amount, Option<[u8; 32]>, u32) {
+    match &transaction.operation {
+        Operation::Transfer { outputs } => {
+            let first = outputs.first().expect("a transfer has an output");
+            let total = Amount::checked_sum(outputs.iter().map(|output| output.amount)).unwrap_or(Amount::ZERO);
+            (first.to, total, first.reference, outputs.len() as u32)
+        }
+        Operation::OpenHold(open) => (open.payee, open.amount, open.reference.map(|reference| reference.0), 0),
+        Operation::TopUp { amount, .. } => (transaction.sender, *amount, None, 0),
+        _ => (transaction.sender, Amount::ZERO, None, 0),
+    }
+}
+
+/// One line an output for the payees, if the transfer was executed.
+fn add_received(history: &mut Vec<HistoryRecord>, sent: &HistoryRecord, outputs: &[Output]) {
+    if sent.code.is_executed() {
         history.extend(outputs.iter().enumerate().map(|(number, output)| HistoryRecord {
             account: output.to,
             line: 1 + number as u32,
             direction: Direction::In,
-            counterparty: transaction.sender,
+            counterparty: sent.account,
             amount: output.amount,
             reference: output.reference,
-            ..payer.clone()
+            ..sent.clone()
         }));
     }
-    history.push(payer);
+}
+
+/// The line of somebody who got money out of a hold or a reserve.
+fn moved_line(number: u32, sent: &HistoryRecord, moved: &Move) -> HistoryRecord {
+    HistoryRecord {
+        account: moved.to,
+        line: 1 + number,
+        direction: Direction::In,
+        counterparty: moved.from,
+        amount: moved.amount,
+        reference: moved.reference,
+        ..sent.clone()
+    }
 }

@@ -14,12 +14,12 @@ use crate::waiters::Settlement;
 use farthing_consensus::committee::Committee;
 use farthing_consensus::vertex::Author;
 use farthing_core::account::Account;
-use farthing_core::account_proof::{AccountProof, UncertifiedAccountProof};
 use farthing_core::address::Address;
 use farthing_core::block::{BlockHash, BlockHeader, DropReason, ResultCode, TransactionResult};
 use farthing_core::genesis::Genesis;
 use farthing_core::hash::ChainHash;
 use farthing_core::receipt::{Receipt, transaction_path};
+use farthing_core::state_proof::{StateProof, UncertifiedStateProof};
 use farthing_core::transaction::{SignedTransaction, TransactionId, VerifiedTransaction};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -98,6 +98,13 @@ pub enum RefuseReason {
     /// The ledger would leave it out of any block now, perhaps because it is in one already: this node started from a snapshot
     /// and cannot tell.
     Unknown,
+    /// The ledger would leave it out of a block now, but not from a time on.
+    Later {
+        /// Why not now.
+        reason: DropReason,
+        /// From when on, in milliseconds since the Unix epoch.
+        passes_at_ms: u64,
+    },
     /// The mempool is full.
     MempoolFull,
     /// The sender has too many transactions in the mempool.
@@ -128,7 +135,7 @@ pub struct AccountSnapshot {
 pub(crate) enum Command {
     Submit { transactions: Vec<VerifiedTransaction>, wait: Wait, reply: oneshot::Sender<Vec<Submitted>> },
     Account(Address, oneshot::Sender<AccountSnapshot>),
-    Prove(Address, oneshot::Sender<Option<UncertifiedAccountProof>>),
+    Prove(Address, oneshot::Sender<Option<UncertifiedStateProof>>),
     IsPending(TransactionId, oneshot::Sender<bool>),
     Status(oneshot::Sender<ReplicaStatus>),
 }
@@ -147,6 +154,7 @@ impl From<Admission> for Result<(), RefuseReason> {
             Admission::Pending | Admission::InBlock => Ok(()),
             Admission::Dropped(reason) => Err(RefuseReason::Dropped(reason)),
             Admission::Unknown => Err(RefuseReason::Unknown),
+            Admission::Later { reason, passes_at_ms } => Err(RefuseReason::Later { reason, passes_at_ms }),
             Admission::Full(Full::InAll) => Err(RefuseReason::MempoolFull),
             Admission::Full(Full::ForSender) => Err(RefuseReason::SenderFull),
         }
@@ -257,7 +265,7 @@ impl NodeView for NodeHandle {
         self.ask(move |reply| Command::Account(address, reply)).boxed()
     }
 
-    fn account_proof(&self, address: Address) -> BoxFuture<'_, Result<Option<AccountProof>, Unavailable>> {
+    fn account_proof(&self, address: Address) -> BoxFuture<'_, Result<Option<StateProof>, Unavailable>> {
         async move {
             let Some(proof) = self.ask(|reply| Command::Prove(address, reply)).await? else { return Ok(None) };
             let certificate = stored_certificate(&*self.storage, proof.header().height).map_err(|_| Unavailable)?;
@@ -316,6 +324,7 @@ async fn outcome(id: TransactionId, submitted: Submitted, deadline: Instant) -> 
             SubmitOutcome::InBlock { id, position, code, header, block_hash, certified }
         }
         Ok(Ok(Settlement::Dropped(reason))) => SubmitOutcome::Refused { id, reason: RefuseReason::Dropped(reason) },
+        Ok(Ok(Settlement::Evicted)) => SubmitOutcome::Refused { id, reason: RefuseReason::MempoolFull },
         // Time ran out, or there was no room to wait.
         Err(_) | Ok(Err(_)) => SubmitOutcome::Pending { id },
     }

@@ -1,14 +1,25 @@
 //! Transactions that were checked and are in no block yet.
 //!
-//! Bounded in all and for each sender. Proposals take from the senders in turn, one transaction a turn, so that nobody's flood
-//! delays anybody else. A transaction stays here, marked as proposed, until it is executed, dropped or expired; if its vertex is
-//! collected without being committed, it is proposed again.
+//! Bounded in all and for each sender. A transaction stays here, marked as proposed, until it is executed, dropped or expired; if its
+//! vertex is collected without being committed, it is proposed again.
+//!
+//! Proposals take one transaction a turn: the buckets in turn, and of a bucket the sender that was executed least recently, the one
+//! that has waited longest among equals. Buckets are the powers of two of what a sender owns (balance and reserve). So a flood
+//! delays others of its own bucket alone, by one transaction an account at most; to stand in all buckets takes money for all of them, and
+//! to be many in one, that many times its money.
+//!
+//! When all is full, the bucket with the most waiting transactions gives way to one with fewer: its sender executed most recently
+//! loses the newest of its transactions. Within a bucket, it gives way to a sender executed less recently.
 
 use crate::id_map::IdMap;
 use bytes::Bytes;
 use farthing_core::address::Address;
-use farthing_core::transaction::{TransactionId, VerifiedTransaction};
-use std::collections::{BTreeSet, VecDeque};
+use farthing_core::execution::Ledger;
+use farthing_core::transaction::{Transaction, TransactionId, VerifiedTransaction};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Buckets: one for owning nothing, one for each power of two of a mite.
+const BUCKETS: usize = 65;
 
 /// How much a mempool holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,10 +41,39 @@ impl Default for MempoolLimits {
 /// Why there was no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
-    /// The mempool as a whole is full.
+    /// The mempool as a whole is full, of transactions that come before this one.
     InAll,
     /// This sender has too many in it.
     ForSender,
+}
+
+/// What the ledger says of a transaction and its sender.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// What the transaction will be charged of the sender's bandwidth, before the multiplier, in bytes.
+    pub charged_bytes: u64,
+    /// The slot of the sender's account.
+    pub slot: u32,
+    /// The sender's balance and reserve, in mites.
+    pub owned_mites: u64,
+}
+
+impl Standing {
+    /// The standing of a transaction whose sender has an account; `None` if it has none.
+    pub fn of(ledger: &Ledger, transaction: &Transaction) -> Option<Standing> {
+        let slot = ledger.state().slot_of(&transaction.sender)?;
+        let account = ledger.account(&transaction.sender)?;
+        Some(Standing {
+            charged_bytes: ledger.charged_bytes(transaction),
+            slot,
+            // Both are part of the supply.
+            owned_mites: account.balance.mites().saturating_add(account.reserve.mites()),
+        })
+    }
+
+    fn bucket(&self) -> usize {
+        (u64::BITS - self.owned_mites.leading_zeros()) as usize
+    }
 }
 
 /// The mempool.
@@ -42,32 +82,55 @@ pub struct Mempool {
     limits: MempoolLimits,
     /// Looked up only, never iterated.
     entries: IdMap<TransactionId, Entry>,
-    /// The same.
-    senders: IdMap<Address, Sender>,
-    /// The senders that have something to propose, in the order of their turns.
-    turns: VecDeque<Address>,
+    senders: BTreeMap<Address, Sender>,
+    buckets: Vec<Bucket>,
+    /// The bucket whose turn it is.
+    turn: usize,
     /// By end of validity.
     expiry: BTreeSet<(u64, TransactionId)>,
     bytes: usize,
-    waiting: usize,
+    /// How many have left, for whatever reason.
     removed: u64,
+    /// When the account in each slot was executed last, in blocks since the start; 0 for never. Not more than there are slots.
+    executed: Vec<u32>,
+    /// Blocks since the start.
+    now: u32,
+    /// The number of the next sender that gets in line.
+    arrivals: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
     transaction: VerifiedTransaction,
     encoded: Bytes,
+    charged_bytes: u64,
     proposed: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Sender {
+    slot: u32,
+    bucket: usize,
+    /// Orders senders that were executed at the same time: since when it waits for a turn.
+    arrival: u64,
+    /// Where in the line of its bucket it stands, if it has anything queued.
+    place: Option<Place>,
     /// What is not proposed yet, in order of arrival.
     queue: VecDeque<TransactionId>,
     /// All of the sender's transactions in the mempool, proposed ones too.
     count: usize,
-    /// Whether the sender stands in `turns`.
-    in_turn: bool,
+    /// What these will be charged of its bandwidth.
+    charged_bytes: u64,
+}
+
+/// When a sender was executed last, and its arrival: the lowest is next.
+type Place = (u32, u64);
+
+#[derive(Debug, Default)]
+struct Bucket {
+    line: BTreeMap<Place, Address>,
+    /// Transactions that its senders have queued.
+    waiting: usize,
 }
 
 impl Mempool {
@@ -76,38 +139,52 @@ impl Mempool {
         Mempool {
             limits,
             entries: IdMap::default(),
-            senders: IdMap::default(),
-            turns: VecDeque::new(),
+            senders: BTreeMap::new(),
+            buckets: (0..BUCKETS).map(|_| Bucket::default()).collect(),
+            turn: 0,
             expiry: BTreeSet::new(),
             bytes: 0,
-            waiting: 0,
             removed: 0,
+            executed: Vec::new(),
+            now: 1,
+            arrivals: 0,
         }
     }
 
-    /// Adds a transaction; one that is there already changes nothing.
+    /// Adds a transaction; one that is there already changes nothing. Returns what had to leave for it.
     ///
     /// # Errors
     /// [`Full`] if there is no room for it.
-    pub fn insert(&mut self, transaction: VerifiedTransaction) -> Result<(), Full> {
+    pub fn insert(
+        &mut self,
+        transaction: VerifiedTransaction,
+        standing: &Standing,
+    ) -> Result<Vec<TransactionId>, Full> {
         let id = transaction.id();
         if self.entries.contains_key(&id) {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let sender = transaction.transaction().sender;
+        let address = transaction.transaction().sender;
         let encoded: Bytes = transaction.signed().encode().into();
-        if self.entries.len() >= self.limits.transactions_max || self.bytes + encoded.len() > self.limits.bytes_max {
-            return Err(Full::InAll);
-        }
-        if self.senders.get(&sender).is_some_and(|sender| sender.count >= self.limits.per_sender_max) {
+        if self.senders.get(&address).is_some_and(|sender| sender.count >= self.limits.per_sender_max) {
             return Err(Full::ForSender);
         }
+        let evicted = self.make_room(encoded.len(), standing)?;
         self.bytes += encoded.len();
         self.expiry.insert((transaction.transaction().valid_until_ms, id));
-        self.senders.entry(sender).or_default().count += 1;
-        self.entries.insert(id, Entry { transaction, encoded, proposed: false });
-        self.enqueue(sender, id);
-        Ok(())
+        self.leave_line(&address);
+        let sender = self.senders.entry(address).or_insert_with(Sender::new);
+        (sender.slot, sender.bucket) = (standing.slot, standing.bucket());
+        if sender.queue.is_empty() {
+            sender.arrival = self.arrivals;
+            self.arrivals += 1;
+        }
+        sender.count += 1;
+        sender.charged_bytes += standing.charged_bytes;
+        sender.queue.push_back(id);
+        self.entries.insert(id, Entry { transaction, encoded, charged_bytes: standing.charged_bytes, proposed: false });
+        self.get_in_line(&address);
+        Ok(evicted)
     }
 
     /// Takes transactions for a proposal, up to `bytes_max` encoded bytes (or one that alone has more), the senders in turn;
@@ -119,37 +196,34 @@ impl Mempool {
     ) -> Proposal<E> {
         let mut proposal = Proposal { payload: Bytes::new(), transactions: Vec::new(), refused: Vec::new() };
         let (mut encoded, mut bytes) = (Vec::new(), 0);
-        // Every turn takes a transaction from a queue or a sender out of the line, both finitely many, or ends the loop.
-        while let Some(address) = self.turns.pop_front() {
-            let sender = self.senders.get_mut(&address).expect("a sender with a turn");
-            sender.in_turn = false;
-            let Some(id) = sender.queue.pop_front() else {
-                // All of it left before its turn came.
-                self.give_turn(address);
-                continue;
-            };
+        // Every turn takes a transaction from a queue, of which there are finitely many, or ends the loop.
+        while let Some(address) = self.next_sender() {
+            let sender = self.senders.get_mut(&address).expect("a sender in line");
+            let id = *sender.queue.front().expect("a sender in line has something queued");
             let entry = self.entries.get_mut(&id).expect("what leaves the mempool leaves the queue");
             if let Err(error) = admit(&entry.transaction) {
                 proposal.refused.push((id, error));
                 self.remove(&id);
-                self.give_turn(address);
                 continue;
             }
             // A single large transaction may exceed the budget (never a vertex's limit), or it would block the line for ever.
             let fits = bytes + entry.encoded.len() <= bytes_max || (bytes == 0 && bytes_max > 0);
             if !fits {
                 // The first that does not fit ends the proposal and stays first in line.
-                sender.queue.push_front(id);
-                sender.in_turn = true;
-                self.turns.push_front(address);
                 break;
             }
             bytes += entry.encoded.len();
             entry.proposed = true;
-            self.waiting -= 1;
             encoded.push(entry.encoded.clone());
             proposal.transactions.push(entry.transaction.clone());
-            self.give_turn(address);
+            self.leave_line(&address);
+            let sender = self.senders.get_mut(&address).expect("it was there just now");
+            sender.queue.pop_front();
+            // A turn counts as if it were executed, so that the others of the bucket come first.
+            let (slot, bucket) = (sender.slot, sender.bucket);
+            self.mark_executed(slot);
+            self.get_in_line_last(&address);
+            self.turn = (bucket + 1) % BUCKETS;
         }
         proposal.payload = crate::payload::join(&encoded);
         proposal
@@ -162,8 +236,10 @@ impl Mempool {
                 && entry.proposed
             {
                 entry.proposed = false;
-                let sender = entry.transaction.transaction().sender;
-                self.enqueue(sender, id);
+                let address = entry.transaction.transaction().sender;
+                self.leave_line(&address);
+                self.senders.get_mut(&address).expect("a sender of an entry").queue.push_back(id);
+                self.get_in_line_last(&address);
             }
         }
     }
@@ -172,18 +248,34 @@ impl Mempool {
     pub fn remove(&mut self, id: &TransactionId) {
         let Some(entry) = self.entries.remove(id) else { return };
         let transaction = entry.transaction.transaction();
+        let address = transaction.sender;
         self.bytes -= entry.encoded.len();
         self.removed += 1;
         self.expiry.remove(&(transaction.valid_until_ms, *id));
-        let sender = self.senders.get_mut(&transaction.sender).expect("a sender of an entry");
+        self.leave_line(&address);
+        let sender = self.senders.get_mut(&address).expect("a sender of an entry");
         if !entry.proposed {
-            self.waiting -= 1;
             // At most as many as one sender may have here. Left in, they would add up while other validators execute them.
             sender.queue.retain(|queued| queued != id);
         }
         sender.count -= 1;
-        if sender.count == 0 && !sender.in_turn {
-            self.senders.remove(&transaction.sender);
+        sender.charged_bytes -= entry.charged_bytes;
+        if sender.count == 0 {
+            self.senders.remove(&address);
+        } else {
+            self.get_in_line(&address);
+        }
+    }
+
+    /// Notes that a block was executed, with the accounts in these slots as senders.
+    pub fn executed(&mut self, senders: impl IntoIterator<Item = (Address, u32)>) {
+        self.now = self.now.saturating_add(1);
+        for (address, slot) in senders {
+            self.mark_executed(slot);
+            if self.senders.contains_key(&address) {
+                self.leave_line(&address);
+                self.get_in_line_last(&address);
+            }
         }
     }
 
@@ -202,9 +294,14 @@ impl Mempool {
         self.entries.contains_key(id)
     }
 
+    /// What all of a sender's transactions here, proposed ones too, will be charged of its bandwidth, in bytes.
+    pub fn charged_bytes(&self, sender: &Address) -> u64 {
+        self.senders.get(sender).map_or(0, |sender| sender.charged_bytes)
+    }
+
     /// Whether there is anything to propose.
     pub fn has_waiting(&self) -> bool {
-        self.waiting > 0
+        self.buckets.iter().any(|bucket| bucket.waiting > 0)
     }
 
     /// Transactions here, proposed ones too.
@@ -227,24 +324,80 @@ impl Mempool {
         self.removed
     }
 
-    fn enqueue(&mut self, address: Address, id: TransactionId) {
-        self.waiting += 1;
-        self.senders.get_mut(&address).expect("counted before").queue.push_back(id);
-        self.give_turn(address);
+    /// The first in line of the bucket whose turn it is.
+    fn next_sender(&self) -> Option<Address> {
+        let bucket =
+            (0..BUCKETS).map(|step| (self.turn + step) % BUCKETS).find(|bucket| self.buckets[*bucket].waiting > 0)?;
+        self.buckets[bucket].line.first_key_value().map(|(_, address)| *address)
     }
 
-    /// Puts the sender at the end of the line if it has anything queued, and forgets it if it has nothing at all.
-    fn give_turn(&mut self, address: Address) {
-        let Some(sender) = self.senders.get_mut(&address) else { return };
-        if sender.in_turn {
+    /// Makes room for a transaction of so many bytes. Returns what had to leave.
+    fn make_room(&mut self, bytes: usize, standing: &Standing) -> Result<Vec<TransactionId>, Full> {
+        let mut evicted = Vec::new();
+        // Each round takes out one of finitely many.
+        while self.entries.len() >= self.limits.transactions_max || self.bytes + bytes > self.limits.bytes_max {
+            let id = self.worst(standing).ok_or(Full::InAll)?;
+            self.remove(&id);
+            evicted.push(id);
+        }
+        Ok(evicted)
+    }
+
+    /// What has to leave first for a transaction of this standing; `None` if nothing does.
+    fn worst(&self, standing: &Standing) -> Option<TransactionId> {
+        let own = standing.bucket();
+        let fullest = (0..BUCKETS).max_by_key(|bucket| (self.buckets[*bucket].waiting, *bucket == own))?;
+        let ((executed, _), address) = self.buckets[fullest].line.last_key_value()?;
+        let comes_before = fullest != own || self.executed_at(standing.slot) < *executed;
+        comes_before.then(|| *self.senders[address].queue.back().expect("a sender in line has something queued"))
+    }
+
+    fn leave_line(&mut self, address: &Address) {
+        let Some(sender) = self.senders.get_mut(address) else { return };
+        if let Some(place) = sender.place.take() {
+            let bucket = &mut self.buckets[sender.bucket];
+            bucket.line.remove(&place);
+            bucket.waiting -= sender.queue.len();
+        }
+    }
+
+    /// As [`Mempool::get_in_line`], behind those that were executed at the same time.
+    fn get_in_line_last(&mut self, address: &Address) {
+        self.senders.get_mut(address).expect("a sender of an entry").arrival = self.arrivals;
+        self.arrivals += 1;
+        self.get_in_line(address);
+    }
+
+    /// Puts a sender that stands in no line in that of its bucket, if it has anything queued.
+    fn get_in_line(&mut self, address: &Address) {
+        let executed = self.executed_at(self.senders[address].slot);
+        let sender = self.senders.get_mut(address).expect("looked at just now");
+        if sender.queue.is_empty() {
             return;
         }
-        if !sender.queue.is_empty() {
-            sender.in_turn = true;
-            self.turns.push_back(address);
-        } else if sender.count == 0 {
-            self.senders.remove(&address);
+        let place = (executed, sender.arrival);
+        sender.place = Some(place);
+        let bucket = &mut self.buckets[sender.bucket];
+        bucket.line.insert(place, *address);
+        bucket.waiting += sender.queue.len();
+    }
+
+    fn executed_at(&self, slot: u32) -> u32 {
+        self.executed.get(slot as usize).copied().unwrap_or(0)
+    }
+
+    fn mark_executed(&mut self, slot: u32) {
+        let slot = slot as usize;
+        if self.executed.len() <= slot {
+            self.executed.resize(slot + 1, 0);
         }
+        self.executed[slot] = self.now;
+    }
+}
+
+impl Sender {
+    fn new() -> Sender {
+        Sender { slot: 0, bucket: 0, arrival: 0, place: None, queue: VecDeque::new(), count: 0, charged_bytes: 0 }
     }
 }
 

@@ -5,6 +5,33 @@ fn mempool(transactions_max: usize, per_sender_max: usize) -> Mempool {
     Mempool::new(MempoolLimits { transactions_max, bytes_max: 1 << 20, per_sender_max })
 }
 
+/// What a sender of `transfer` owns, unless a test says otherwise.
+fn standing(transaction: &VerifiedTransaction) -> Standing {
+    Standing { charged_bytes: 7, slot: u32::from(sender_and_nonce(transaction).0), owned_mites: 1_000 }
+}
+
+fn insert(mempool: &mut Mempool, transaction: VerifiedTransaction) -> Result<(), Full> {
+    let standing = standing(&transaction);
+    mempool.insert(transaction, &standing).map(|evicted| assert_eq!(evicted, [], "nothing has to leave"))
+}
+
+/// Inserts for a sender that owns so much. Returns what had to leave.
+fn insert_owning(mempool: &mut Mempool, sender: u8, nonce: u64, owned_mites: u64) -> Result<Vec<(u8, u64)>, Full> {
+    let transaction = transfer(sender, nonce);
+    let standing = Standing { owned_mites, ..standing(&transaction) };
+    let name = |id| {
+        let mut all = (1..=4).flat_map(|sender| (1..=9).map(move |nonce| (sender, nonce)));
+        all.find(|(sender, nonce)| transfer(*sender, *nonce).id() == id).expect("one of these")
+    };
+    Ok(mempool.insert(transaction, &standing)?.into_iter().map(name).collect())
+}
+
+/// Executes a block of transactions of these senders.
+fn execute(mempool: &mut Mempool, senders: &[u8]) {
+    let slots = senders.iter().map(|sender| (crate::test_support::address(*sender), u32::from(*sender)));
+    mempool.executed(slots.collect::<Vec<_>>());
+}
+
 fn take(mempool: &mut Mempool, bytes_max: usize) -> Vec<(u8, u64)> {
     let proposal = mempool.take(bytes_max, |_| Ok::<(), ()>(()));
     assert_eq!(crate::payload::decode(&proposal.payload).expect("decodes").len(), proposal.transactions.len());
@@ -20,13 +47,90 @@ fn sender_and_nonce(transaction: &VerifiedTransaction) -> (u8, u64) {
 fn senders_take_turns_one_transaction_each() {
     let mut mempool = mempool(100, 100);
     for nonce in 1..=4 {
-        mempool.insert(transfer(1, nonce)).expect("room");
+        insert(&mut mempool, transfer(1, nonce)).expect("room");
     }
-    mempool.insert(transfer(2, 1)).expect("room");
-    mempool.insert(transfer(3, 1)).expect("room");
+    insert(&mut mempool, transfer(2, 1)).expect("room");
+    insert(&mut mempool, transfer(3, 1)).expect("room");
     assert_eq!(take(&mut mempool, 10_000), [(1, 1), (2, 1), (3, 1), (1, 2), (1, 3), (1, 4)]);
     assert!(!mempool.has_waiting());
     assert_eq!(mempool.len(), 6, "proposed ones stay until they are executed");
+}
+
+#[test]
+fn buckets_take_turns_whoever_is_in_them() {
+    let mut mempool = mempool(100, 100);
+    for nonce in 1..=3 {
+        assert_eq!(insert_owning(&mut mempool, 1, nonce, 1_000), Ok(vec![]));
+        assert_eq!(insert_owning(&mut mempool, 2, nonce, 1_023), Ok(vec![]));
+    }
+    for nonce in 1..=2 {
+        assert_eq!(insert_owning(&mut mempool, 3, nonce, 1_024), Ok(vec![]));
+        assert_eq!(insert_owning(&mut mempool, 4, nonce, 0), Ok(vec![]));
+    }
+    let first = [(4, 1), (1, 1), (3, 1), (4, 2), (2, 1), (3, 2)];
+    assert_eq!(take(&mut mempool, 10_000), [first.as_slice(), &[(1, 2), (2, 2), (1, 3), (2, 3)]].concat());
+}
+
+#[test]
+fn the_sender_executed_least_recently_is_next() {
+    let mut mempool = mempool(100, 100);
+    execute(&mut mempool, &[3]);
+    execute(&mut mempool, &[2]);
+    for sender in 1..=3 {
+        insert(&mut mempool, transfer(sender, 1)).expect("room");
+        insert(&mut mempool, transfer(sender, 2)).expect("room");
+    }
+    let bytes = transfer(1, 1).signed().encode().len();
+    assert_eq!(take(&mut mempool, 3 * bytes), [(1, 1), (3, 1), (2, 1)]);
+    // While they wait, a block executes some of theirs.
+    execute(&mut mempool, &[1]);
+    execute(&mut mempool, &[3]);
+    assert_eq!(take(&mut mempool, 10_000), [(2, 2), (1, 2), (3, 2)]);
+    // It is remembered of those that have nothing here, too.
+    for sender in 1..=3 {
+        mempool.remove(&transfer(sender, 1).id());
+        mempool.remove(&transfer(sender, 2).id());
+    }
+    assert!(mempool.senders.is_empty());
+    execute(&mut mempool, &[2]);
+    insert(&mut mempool, transfer(2, 3)).expect("room");
+    insert(&mut mempool, transfer(4, 3)).expect("room");
+    assert_eq!(take(&mut mempool, 10_000), [(4, 3), (2, 3)]);
+}
+
+#[test]
+fn who_adds_to_its_queue_keeps_its_place() {
+    let mut mempool = mempool(100, 100);
+    insert(&mut mempool, transfer(1, 1)).expect("room");
+    insert(&mut mempool, transfer(2, 1)).expect("room");
+    insert(&mut mempool, transfer(1, 2)).expect("room");
+    mempool.remove(&transfer(1, 1).id());
+    assert_eq!(take(&mut mempool, 10_000), [(1, 2), (2, 1)]);
+}
+
+#[test]
+fn a_full_mempool_gives_way_to_who_comes_first() {
+    let mut mempool = mempool(4, 100);
+    execute(&mut mempool, &[2]);
+    for (sender, nonce) in [(1, 1), (2, 1), (2, 2), (1, 2)] {
+        insert(&mut mempool, transfer(sender, nonce)).expect("room");
+    }
+    // Of its own bucket, somebody executed later gives way, with its newest; nobody else does.
+    assert_eq!(insert_owning(&mut mempool, 3, 1, 1_000), Ok(vec![(2, 2)]));
+    assert_eq!(insert_owning(&mut mempool, 3, 2, 1_000), Ok(vec![(2, 1)]));
+    assert_eq!(insert_owning(&mut mempool, 3, 3, 1_000), Err(Full::InAll));
+    assert_eq!(insert_owning(&mut mempool, 2, 3, 1_000), Err(Full::InAll));
+    // A bucket with fewer takes from the fullest, until it has as many; proposed ones stay.
+    execute(&mut mempool, &[4]);
+    assert_eq!(insert_owning(&mut mempool, 4, 1, 5_000), Ok(vec![(3, 2)]));
+    assert_eq!(insert_owning(&mut mempool, 4, 2, 5_000), Ok(vec![(3, 1)]));
+    assert_eq!(insert_owning(&mut mempool, 4, 3, 5_000), Err(Full::InAll));
+    let bytes = transfer(1, 1).signed().encode().len();
+    assert_eq!(take(&mut mempool, 3 * bytes), [(1, 1), (4, 1), (1, 2)]);
+    assert_eq!(insert_owning(&mut mempool, 3, 4, 1_000), Ok(vec![(4, 2)]));
+    assert_eq!((mempool.len(), take(&mut mempool, 10_000)), (4, vec![(3, 4)]));
+    assert_eq!(insert_owning(&mut mempool, 1, 3, 70_000), Err(Full::InAll));
+    assert_eq!([1, 2, 3, 4].map(|sender| mempool.charged_bytes(&crate::test_support::address(sender))), [14, 0, 7, 7]);
 }
 
 #[test]
@@ -34,7 +138,7 @@ fn a_proposal_stops_at_its_budget_and_goes_on_in_order() {
     let mut mempool = mempool(100, 100);
     let bytes = transfer(1, 1).signed().encode().len();
     for nonce in 1..=3 {
-        mempool.insert(transfer(1, nonce)).expect("room");
+        insert(&mut mempool, transfer(1, nonce)).expect("room");
     }
     assert_eq!(take(&mut mempool, 2 * bytes), [(1, 1), (1, 2)]);
     assert_eq!(take(&mut mempool, 0), [], "no budget, no payload");
@@ -44,27 +148,29 @@ fn a_proposal_stops_at_its_budget_and_goes_on_in_order() {
 #[test]
 fn bounds_hold_in_all_and_for_a_sender() {
     let mut mempool = mempool(3, 2);
-    assert_eq!(mempool.insert(transfer(1, 1)), Ok(()));
-    assert_eq!(mempool.insert(transfer(1, 2)), Ok(()));
-    assert_eq!(mempool.insert(transfer(1, 3)), Err(Full::ForSender));
-    assert_eq!(mempool.insert(transfer(1, 1)), Ok(()), "the same one again changes nothing");
-    assert_eq!(mempool.insert(transfer(2, 1)), Ok(()));
-    assert_eq!(mempool.insert(transfer(3, 1)), Err(Full::InAll));
+    assert_eq!(insert(&mut mempool, transfer(1, 1)), Ok(()));
+    assert_eq!(insert(&mut mempool, transfer(1, 2)), Ok(()));
+    assert_eq!(insert(&mut mempool, transfer(1, 3)), Err(Full::ForSender));
+    assert_eq!(insert(&mut mempool, transfer(1, 1)), Ok(()), "the same one again changes nothing");
+    assert_eq!(insert(&mut mempool, transfer(2, 1)), Ok(()));
+    assert_eq!(insert(&mut mempool, transfer(3, 1)), Err(Full::InAll));
     mempool.remove(&transfer(1, 1).id());
-    assert_eq!(mempool.insert(transfer(3, 1)), Ok(()));
+    assert_eq!(insert(&mut mempool, transfer(3, 1)), Ok(()));
     let bytes = 3 * transfer(1, 1).signed().encode().len();
     assert_eq!((mempool.len(), mempool.bytes()), (3, bytes));
+    let charged = [1, 2, 3, 4].map(|number| mempool.charged_bytes(&crate::test_support::address(number)));
+    assert_eq!(charged, [7, 7, 7, 0], "what is charged is counted for each sender");
 
     let mut tiny = Mempool::new(MempoolLimits { transactions_max: 9, bytes_max: 200, per_sender_max: 9 });
-    assert_eq!(tiny.insert(transfer(1, 1)), Ok(()));
-    assert_eq!(tiny.insert(transfer(2, 1)), Err(Full::InAll), "bytes are bounded too");
+    assert_eq!(insert(&mut tiny, transfer(1, 1)), Ok(()));
+    assert_eq!(insert(&mut tiny, transfer(2, 1)), Err(Full::InAll), "bytes are bounded too");
 }
 
 #[test]
 fn what_was_not_committed_is_proposed_again_and_what_was_executed_is_not() {
     let mut mempool = mempool(100, 100);
-    mempool.insert(transfer(1, 1)).expect("room");
-    mempool.insert(transfer(1, 2)).expect("room");
+    insert(&mut mempool, transfer(1, 1)).expect("room");
+    insert(&mut mempool, transfer(1, 2)).expect("room");
     assert_eq!(take(&mut mempool, 10_000).len(), 2);
     mempool.remove(&transfer(1, 1).id());
     mempool.propose_again([transfer(1, 1).id(), transfer(1, 2).id(), transfer(1, 2).id()]);
@@ -78,7 +184,7 @@ fn what_was_not_committed_is_proposed_again_and_what_was_executed_is_not() {
 fn what_leaves_before_its_turn_is_passed_over() {
     let mut mempool = mempool(100, 100);
     for nonce in 1..=3 {
-        mempool.insert(transfer(1, nonce)).expect("room");
+        insert(&mut mempool, transfer(1, nonce)).expect("room");
     }
     mempool.remove(&transfer(1, 2).id());
     let proposal = mempool.take(10_000, |transaction| match transaction.transaction().nonce {
@@ -94,21 +200,21 @@ fn what_leaves_before_its_turn_is_passed_over() {
 fn what_others_execute_leaves_nothing_behind() {
     let mut mempool = mempool(100, 100);
     for nonce in 1..=50 {
-        mempool.insert(transfer(1, nonce)).expect("room");
+        insert(&mut mempool, transfer(1, nonce)).expect("room");
         mempool.remove(&transfer(1, nonce).id());
     }
-    assert_eq!(mempool.senders.values().map(|sender| sender.queue.len()).sum::<usize>(), 0);
-    assert_eq!(mempool.turns.len(), 1, "a sender stands in the line once");
-    mempool.insert(transfer(2, 1)).expect("room");
+    assert!(mempool.senders.is_empty() && mempool.buckets.iter().all(|bucket| bucket.line.is_empty()));
+    insert(&mut mempool, transfer(2, 1)).expect("room");
     assert_eq!(take(&mut mempool, 10_000), [(2, 1)]);
-    assert_eq!((mempool.senders.len(), mempool.turns.len()), (1, 0));
+    assert_eq!(mempool.senders.len(), 1, "of what is proposed the sender is known");
+    assert!(mempool.buckets.iter().all(|bucket| bucket.line.is_empty() && bucket.waiting == 0));
 }
 
 #[test]
 fn transactions_expire_when_their_time_is_past() {
     let mut mempool = mempool(100, 100);
-    mempool.insert(transfer_until(1, 1, START_MS + 10)).expect("room");
-    mempool.insert(transfer_until(2, 1, START_MS + 20)).expect("room");
+    insert(&mut mempool, transfer_until(1, 1, START_MS + 10)).expect("room");
+    insert(&mut mempool, transfer_until(2, 1, START_MS + 20)).expect("room");
     assert_eq!(mempool.expire(START_MS + 10), [], "valid until and including that time");
     assert_eq!(mempool.expire(START_MS + 11), [transfer_until(1, 1, START_MS + 10).id()]);
     assert_eq!(take(&mut mempool, 10_000), [(2, 1)]);

@@ -13,6 +13,7 @@ pub struct Metrics {
     executed: Counter,
     rejected: Counter,
     dropped: Counter,
+    evicted: Counter,
     void_payloads: Counter,
     block_delay_seconds: Histogram,
     round: Gauge,
@@ -33,6 +34,7 @@ impl Metrics {
             executed: Counter::default(),
             rejected: Counter::default(),
             dropped: Counter::default(),
+            evicted: Counter::default(),
             void_payloads: Counter::default(),
             block_delay_seconds: Histogram::new(exponential_buckets(0.005, 2.0, 12)),
             round: Gauge::default(),
@@ -50,6 +52,7 @@ impl Metrics {
         registry.register("transactions_executed", "Transactions executed in blocks", m.executed);
         registry.register("transactions_rejected", "Transactions rejected in blocks", m.rejected);
         registry.register("transactions_dropped", "Transactions left out of blocks", m.dropped);
+        registry.register("transactions_evicted", "Transactions that left a full mempool for others", m.evicted);
         registry.register("void_payloads", "Payloads passed over as void", m.void_payloads);
         registry.register(
             "block_delay_seconds",
@@ -78,6 +81,7 @@ impl Metrics {
             self.block_delay_seconds.observe(delay_ms as f64 / 1_000.0);
         }
         self.dropped.inc_by(settled.dropped.len() as u64);
+        self.evicted.inc_by(settled.evicted.len() as u64);
         self.void_payloads.inc_by(settled.void_authors.len() as u64);
     }
 

@@ -26,6 +26,12 @@ pub fn genesis() -> Genesis {
 
 /// The same with this many validators. They are part of the chain hash: [`transfer`]s are for [`genesis`].
 pub fn genesis_of(validators: u8) -> Genesis {
+    let accounts = (1..=4).map(|number| (address(number), Amount::from_far(1_000).expect("small"))).collect();
+    genesis_with(validators, Parameters::generous(), accounts)
+}
+
+/// A genesis document with this many validators.
+pub fn genesis_with(validators: u8, parameters: Parameters, accounts: Vec<(Address, Amount)>) -> Genesis {
     let validators = (1..=validators)
         .map(|number| Validator {
             name: format!("validator-{number}"),
@@ -33,9 +39,8 @@ pub fn genesis_of(validators: u8) -> Genesis {
             network_key: key(200 + number).public_key(),
         })
         .collect();
-    let accounts = (1..=4).map(|number| (address(number), Amount::from_far(1_000).expect("small"))).collect();
     let prefix = "farl".parse().expect("a good prefix");
-    Genesis::new("test", &prefix, START_MS, Parameters::default(), validators, accounts).expect("a good document")
+    Genesis::new("test", &prefix, START_MS, parameters, validators, accounts).expect("a good document")
 }
 
 /// A transfer of one mite to account 1, valid for ten minutes from the start.

@@ -33,6 +33,8 @@ pub enum Settlement {
     },
     /// It was left out.
     Dropped(DropReason),
+    /// It had to leave the full mempool for others.
+    Evicted,
 }
 
 /// The waiting clients. Those that gave up are found out when their transaction is settled, or when room is needed.
@@ -79,6 +81,11 @@ impl Waiters {
             for waiter in self.take(id) {
                 // A client that gave up does not want to know; the same below.
                 let _ = waiter.reply.send(Settlement::Dropped(*reason));
+            }
+        }
+        for id in &settled.evicted {
+            for waiter in self.take(id) {
+                let _ = waiter.reply.send(Settlement::Evicted);
             }
         }
     }

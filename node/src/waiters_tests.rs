@@ -24,7 +24,7 @@ fn wait(waiters: &mut Waiters, number: u8, certified: bool) -> oneshot::Receiver
 fn answer(receiver: &mut oneshot::Receiver<Settlement>) -> Option<(u64, u32, bool)> {
     match receiver.try_recv() {
         Ok(Settlement::InBlock { position, certified, .. }) => Some((position.height, position.position, certified)),
-        Ok(Settlement::Dropped(reason)) => panic!("dropped: {reason:?}"),
+        Ok(other) => panic!("not in a block: {other:?}"),
         Err(_) => None,
     }
 }
@@ -64,6 +64,9 @@ fn what_is_dropped_is_told_with_its_reason() {
     let dropped = vec![(id(1), DropReason::Expired), (id(7), DropReason::NonceUsed)];
     waiters.settle(&Settled { dropped, ..Settled::default() }, 0);
     assert!(matches!(certified.try_recv(), Ok(Settlement::Dropped(DropReason::Expired))));
+    let mut evicted = wait(&mut waiters, 2, false);
+    waiters.settle(&Settled { evicted: vec![id(2)], ..Settled::default() }, 0);
+    assert!(matches!(evicted.try_recv(), Ok(Settlement::Evicted)));
     assert_eq!(waiters.count, 0);
 }
 

@@ -164,7 +164,7 @@ pub fn genesis(
     timestamp_ms: u64,
     accounts: Vec<(Address, Amount)>,
 ) -> anyhow::Result<Genesis> {
-    Genesis::new(NETWORK, &address_prefix(), timestamp_ms, Parameters::default(), validators, accounts)
+    Genesis::new(NETWORK, &address_prefix(), timestamp_ms, Parameters::generous(), validators, accounts)
         .context("cannot make the genesis document")
 }
 

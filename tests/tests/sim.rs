@@ -1,11 +1,13 @@
 //! The simulator itself: seeds pass, runs repeat, mistakes are noticed, and idling costs nothing.
 
 use farthing_core::execution::IDLE_COMMITS_MAX;
+use farthing_core::transaction::Authority;
 use farthing_tests::sim::disk::Mistake;
 use farthing_tests::sim::fault::{Fault, FaultSet};
 use farthing_tests::sim::plan::{Byzantine, Partition, Planted, Role, SECOND_US};
 use farthing_tests::sim::world::World;
 use farthing_tests::sim::{Failure, Options, Plan, Violation, simulate, simulate_twice};
+use std::collections::BTreeSet;
 
 /// Runs plans on two threads; each must pass.
 fn pass(plans: Vec<Plan>) {
@@ -77,6 +79,33 @@ fn with_mistake(mistake: Mistake) -> Failure {
     simulate(&plan).expect("nothing is wrong with a journal that says what is so");
     plan.planted = Some(Planted::Journal(1, mistake));
     simulate(&plan).expect_err("a machine says what it may have to forget")
+}
+
+/// A test of the tests: whether the workload has everything.
+#[test]
+fn clients_have_operations_of_every_kind_executed() {
+    let mut plan = Plan::calm(3, 4);
+    plan.faults_until_us = 60 * SECOND_US;
+    plan.transactions_per_second = 40;
+    let mut world = World::new(plan);
+    world.run_until(60 * SECOND_US).expect("nothing goes wrong");
+    world.heal();
+    world.settle().expect("all of it is settled");
+    world.finish().expect("everything is in order");
+    let mut executed = BTreeSet::new();
+    for (number, order) in world.clients.orders().iter().enumerate() {
+        let transaction = order.transaction.transaction();
+        if world.is_executed(number) {
+            let text = format!("{:?}", transaction.operation);
+            let name: String = text.chars().take_while(|letter| letter.is_alphanumeric()).collect();
+            executed.insert((name, transaction.authority == Authority::Root));
+        }
+    }
+    let expected = ["Capture", "OpenHold", "Release", "RemoveKey", "SetKey", "SetPolicy", "TopUp", "Transfer"];
+    let by_root: Vec<_> = executed.iter().filter(|(_, is_root)| *is_root).map(|(name, _)| name.as_str()).collect();
+    // No account is empty for a day here; in the histories of `core` some are.
+    assert_eq!(by_root, expected);
+    assert!(executed.contains(&("Transfer".to_string(), false)), "by a delegated key");
 }
 
 #[test]

@@ -248,7 +248,7 @@ fn money_that_is_missing_and_a_state_of_its_own() {
     };
     let prefix = "far".parse().expect("a good prefix");
     let accounts = vec![(rich, Amount::from_mites(1_000))];
-    let genesis = Genesis::new("checker", &prefix, 0, Parameters::default(), vec![validator], accounts);
+    let genesis = Genesis::new("checker", &prefix, 0, Parameters::generous(), vec![validator], accounts);
     let ledger = Ledger::genesis(&genesis.expect("a good document"));
     let with = |mites, addresses| Checker::new(CHAIN, Amount::from_mites(mites), addresses);
     with(1_000, vec![rich]).ledger(0, &ledger).expect("all is there");

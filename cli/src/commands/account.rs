@@ -34,13 +34,13 @@ pub async fn proven_balance(context: &Context, argument: Option<&str>) -> Result
         .ask(async |client| client.account_proof(&address).await)
         .await
         .map_err(|error| no_account(error, &address))?;
-    if proof.address != key {
+    let Some((_, account)) = proof.account().filter(|(proven, _)| **proven == key) else {
         return Err(Error::new(ErrorCode::BadProof, "the node's proof is of another account: ask another node"));
-    }
+    };
     proof.verify(&network.genesis).map_err(|error| {
         Error::new(ErrorCode::BadProof, format!("the node's proof proves nothing: {error}; ask another node"))
     })?;
-    let (account, header) = (&proof.account, &proof.header);
+    let header = &proof.header;
     let value = json!({
         "address": address,
         "balance": account.balance,

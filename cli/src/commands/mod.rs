@@ -65,9 +65,26 @@ pub fn name_of(value: &impl Serialize) -> String {
 pub fn explain(code: ResultCode) -> &'static str {
     match code {
         ResultCode::Executed => "it was executed",
-        ResultCode::AmountOverflow => "its outputs add up to more than there can be",
-        ResultCode::InsufficientBalance => "the balance did not cover it",
+        ResultCode::OperationNotAllowed => "the key may not do this",
+        ResultCode::PayeeIsSender => "the payee is the payer",
         ResultCode::NoSuchAccount => "the payee has no account; if the address is right, send again with --open",
+        ResultCode::NoSuchHold => "there is no such hold, or no more",
+        ResultCode::NoSuchKey => "the account has no such key",
+        ResultCode::TooManyKeys => "the account has as many keys as it may have",
+        ResultCode::NotEntitled => "the hold does not let the sender do this now",
+        ResultCode::HoldEnded => "the hold has ended",
+        ResultCode::HoldClosing => "the hold is closing",
+        ResultCode::ExpiryOutOfRange => "the hold's expiry is past, too far ahead or earlier than it was",
+        ResultCode::WrongCumulative => "the hold does not hold that much",
+        ResultCode::BadProof => "the voucher or preimage does not fit the hold",
+        ResultCode::NotReclaimable => "the account is in use, or was not long ago",
+        ResultCode::AmountOverflow => "its outputs add up to more than there can be",
+        ResultCode::PayeeNotAllowed => "the key may not pay this payee",
+        ResultCode::OverTransactionLimit => "it is more than the key may spend at a time",
+        ResultCode::OverKeyLimit => "it is more than the key may spend in this period",
+        ResultCode::AccountBlocked => "the account is blocked by its policy",
+        ResultCode::OverSpendingLimit => "it is more than the account's policy allows in this period",
+        ResultCode::InsufficientBalance => "the balance did not cover it",
         ResultCode::InsufficientReserve => "the balance did not cover the reserve for the payee's new account",
     }
 }

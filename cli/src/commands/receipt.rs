@@ -96,6 +96,7 @@ fn print(
     let amount = total.map_or_else(|| "more than there can be".into(), |total| total.to_string());
     let payee = match outputs {
         [output] => output.to.encode(network.prefix()),
+        [] => "nobody: it is no transfer".into(),
         _ => format!("{} payees", outputs.len()),
     };
     let result = match verified.code.is_executed() {

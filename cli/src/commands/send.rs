@@ -208,7 +208,7 @@ fn rejected(status: &TransactionStatus) -> Error {
     let kind = match code {
         ResultCode::InsufficientBalance | ResultCode::InsufficientReserve => ErrorCode::InsufficientFunds,
         ResultCode::NoSuchAccount => ErrorCode::NoSuchAccount,
-        ResultCode::Executed | ResultCode::AmountOverflow => ErrorCode::Rejected,
+        _ => ErrorCode::Rejected,
     };
     let block = status.block.map(|block| format!(" in block {}", block.height)).unwrap_or_default();
     Error::new(kind, format!("rejected{block}: {}; nothing was paid", explain(code))).with("result", name_of(&code))

@@ -105,7 +105,7 @@ pub fn genesis(timestamp_ms: u64) -> Genesis {
         })
         .collect();
     let accounts = [1, 2].map(|seed| (address(seed), Amount::from_far(5).unwrap())).to_vec();
-    Genesis::new("test", &prefix, timestamp_ms, Parameters::default(), validators, accounts).unwrap()
+    Genesis::new("test", &prefix, timestamp_ms, Parameters::generous(), validators, accounts).unwrap()
 }
 
 impl Node {
@@ -430,7 +430,9 @@ impl Wallet {
 
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Run {
         let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
-        std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
+        let written = std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes());
+        // Whoever refuses without reading may be gone by now.
+        assert!(written.is_ok() || written.is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe));
         Run::of(child.wait_with_output().unwrap())
     }
 

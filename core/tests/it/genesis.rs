@@ -57,7 +57,9 @@ fn money_that_cannot_be_is_refused() {
     refused(check(&[(1, 5), (2, 0)]), "has nothing");
     refused(check(&[(1, u64::MAX), (2, 1)]), "more than 2^64 - 1");
     let reserve = |mites: u64, supply: u64| {
-        let parameters = Parameters { account_reserve: Amount::from_mites(mites), ..parameters() };
+        let reserve = Amount::from_mites(mites);
+        let parameters =
+            Parameters { account_reserve: reserve, hold_reserve: reserve, key_reserve: reserve, ..parameters() };
         genesis("test", parameters, validators(1), &[(1, supply)])
     };
     let bound = "raise \"account_reserve\"";
@@ -65,8 +67,10 @@ fn money_that_cannot_be_is_refused() {
     refused(reserve(100, 100 * (u64::from(u32::MAX) - 1)), bound);
     refused(reserve(0, 1), bound);
     assert!(reserve(5_000_000_000, u64::MAX).is_ok());
-    let validity =
-        |validity_max_ms| genesis("test", Parameters { validity_max_ms, ..parameters() }, validators(1), &[]);
+    let validity = |validity_max_ms| {
+        let parameters = Parameters { validity_max_ms, reclaim_after_ms: 86_400_000, ..parameters() };
+        genesis("test", parameters, validators(1), &[])
+    };
     refused(validity(999), "validity_max_ms");
     refused(validity(86_400_001), "validity_max_ms");
     assert!(validity(1_000).is_ok() && validity(86_400_000).is_ok());

@@ -2,6 +2,7 @@
 
 use farthing_core::address::Address;
 use farthing_core::amount::Amount;
+use farthing_core::bandwidth::BandwidthParameters;
 use farthing_core::block::{BlockHeader, DropReason, ResultCode};
 use farthing_core::certificate::{Attestation, Certificate, CertificateAttestation};
 use farthing_core::execution::{CommitContext, Execution, Ledger};
@@ -14,8 +15,14 @@ use farthing_core::transaction::{Authority, Operation, Output, SignedTransaction
 pub const GENESIS_MS: u64 = 1_700_000_000_400;
 /// What opening an account locks on the test network, in mites.
 pub const RESERVE: u64 = 100;
+/// What opening a hold locks on the test network, in mites.
+pub const HOLD_RESERVE: u64 = 130;
+/// What a delegated key locks on the test network, in mites.
+pub const KEY_RESERVE: u64 = 110;
 /// How far ahead `valid_until_ms` may lie on the test network.
 pub const VALIDITY_MS: u64 = 60_000;
+/// How long an account must be empty on the test network before it can be reclaimed.
+pub const RECLAIM_MS: u64 = 90_000;
 
 pub fn mites(mites: u64) -> Amount {
     Amount::from_mites(mites)
@@ -46,14 +53,32 @@ pub fn validators(count: u8) -> Vec<Validator> {
 }
 
 pub fn parameters() -> Parameters {
-    Parameters { account_reserve: mites(RESERVE), validity_max_ms: VALIDITY_MS }
+    Parameters {
+        account_reserve: mites(RESERVE),
+        hold_reserve: mites(HOLD_RESERVE),
+        key_reserve: mites(KEY_RESERVE),
+        validity_max_ms: VALIDITY_MS,
+        reclaim_after_ms: RECLAIM_MS,
+        // More than any test sends, except for those of bandwidth itself.
+        bandwidth: BandwidthParameters {
+            base_bytes: 1_000_000_000,
+            bytes_per_far: 10_000_000_000_000_000,
+            target_bytes_per_second: 1_000_000_000,
+            ..BandwidthParameters::default()
+        },
+    }
 }
 
 /// A network of four validators where these people have these balances, in mites.
 pub fn network(balances: &[(u8, u64)]) -> Genesis {
+    network_with(parameters(), balances)
+}
+
+/// The same with other constants.
+pub fn network_with(parameters: Parameters, balances: &[(u8, u64)]) -> Genesis {
     let accounts = balances.iter().map(|(n, balance)| (address(*n), mites(*balance))).collect();
     let prefix = "tst".parse().unwrap();
-    Genesis::new("test", &prefix, GENESIS_MS, parameters(), validators(4), accounts).unwrap()
+    Genesis::new("test", &prefix, GENESIS_MS, parameters, validators(4), accounts).unwrap()
 }
 
 /// An output without a reference.
@@ -66,6 +91,40 @@ pub fn transfer(sender: u8, nonce: u64, outputs: Vec<Output>) -> Transaction {
     let valid_until_ms = GENESIS_MS + VALIDITY_MS;
     let operation = Operation::Transfer { outputs };
     Transaction { sender: address(sender), authority: Authority::Root, nonce, valid_until_ms, operation }
+}
+
+/// Executes one operation of an account at this time after the genesis, with the authority's next nonce.
+pub fn act(
+    ledger: &mut Ledger,
+    after_genesis_ms: u64,
+    sender: u8,
+    authority: Authority,
+    operation: Operation,
+) -> Result<ResultCode, DropReason> {
+    let transaction = next(ledger, after_genesis_ms, sender, authority, operation);
+    outcome(&commit(ledger, after_genesis_ms, &[transaction]))
+}
+
+/// A transaction with the authority's next nonce, valid for as long as can be from this time after the genesis on.
+pub fn next(
+    ledger: &Ledger,
+    after_genesis_ms: u64,
+    sender: u8,
+    authority: Authority,
+    operation: Operation,
+) -> Transaction {
+    let sender = address(sender);
+    let nonces = match &authority {
+        Authority::Root => ledger.account(&sender).map(|account| account.nonces),
+        Authority::Key(key) => ledger.key(&sender, key).map(|key| key.nonces),
+    };
+    let nonce = nonces.unwrap_or_default().next();
+    Transaction { sender, authority, nonce, valid_until_ms: GENESIS_MS + after_genesis_ms + VALIDITY_MS, operation }
+}
+
+/// A person's balance, in mites; `None` without an account.
+pub fn balance(ledger: &Ledger, person: u8) -> Option<u64> {
+    ledger.account(&address(person)).map(|account| account.balance.mites())
 }
 
 /// A transaction as the verifier hands it over, but with a signature that nobody made: execution never looks at it.

@@ -1,16 +1,25 @@
 //! Tests of the ledger through its public interface.
 
+mod against_model;
 mod amounts_and_addresses;
+mod attack;
+mod bandwidth;
 mod blocks;
 mod certificates;
 mod codecs;
+mod conservation;
+mod delegated_keys;
 mod drops;
 mod genesis;
 mod golden;
 mod helpers;
+mod holds;
 mod merkle;
 mod model;
+mod policies;
 mod proofs;
+mod reclaims;
+mod refusals;
 mod replay;
 mod restore;
 mod scenario;
@@ -18,3 +27,4 @@ mod signatures;
 mod state_chunks;
 mod transactions;
 mod transfers;
+mod vouchers;

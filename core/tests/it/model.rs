@@ -1,212 +1,560 @@
-//! The ledger against a model of its rules, read word by word, over random histories.
+//! A model of the ledger's rules, read word by word: slow, without slots, indices or running totals.
 
-use crate::helpers::{GENESIS_MS, RESERVE, VALIDITY_MS, address, certificate, commit, mites};
-use crate::scenario::{PEOPLE, genesis, history};
 use farthing_core::address::Address;
-use farthing_core::block::{DropReason, ResultCode, TransactionResult};
-use farthing_core::execution::{Execution, Ledger};
-use farthing_core::receipt::transactions_root;
+use farthing_core::amount::Amount;
+use farthing_core::block::DropReason;
+use farthing_core::block::ResultCode::{self, *};
+use farthing_core::delegated_key::KeyLimits;
+use farthing_core::genesis::{Genesis, Parameters};
+use farthing_core::hash::ChainHash;
+use farthing_core::hold::{Condition, hashlock};
+use farthing_core::keys::PublicKey;
+use farthing_core::policy::PolicySettings;
 use farthing_core::replay::NONCE_AHEAD_MAX;
-use farthing_core::transaction::{Output, Transaction};
-use proptest::prelude::*;
+use farthing_core::spending_limit::SpendingLimit;
+use farthing_core::transaction::{Authority, Capture, OpenHold, Operation, Output, Proof, Transaction, TransactionId};
+use farthing_core::voucher::Voucher;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Default, PartialEq, Debug)]
-struct ModelAccount {
-    balance: u64,
-    reserve: u64,
-    sponsor: Option<Address>,
-    used: BTreeSet<u64>,
+pub struct ModelAccount {
+    pub balance: i128,
+    pub reserve: i128,
+    pub sponsor: Option<Address>,
+    pub used: BTreeSet<u64>,
+    pub byte_ms: i128,
+    pub touched_ms: u64,
+    pub policy: Option<ModelPolicy>,
+    /// The removed keys, with what they used and until when that is remembered.
+    pub tombstones: BTreeMap<PublicKey, (BTreeSet<u64>, u64)>,
 }
 
-#[derive(Clone, Default)]
-struct Model {
-    accounts: BTreeMap<Address, ModelAccount>,
-    /// The second of the newest block.
-    block_second: u64,
-    changed_since_root: bool,
-    /// What there was at the newest state root after block 0.
-    at_root: Option<BTreeMap<Address, ModelAccount>>,
+#[derive(Clone, PartialEq, Debug)]
+pub struct ModelPolicy {
+    pub settings: PolicySettings,
+    pub spendings: Vec<(u64, i128)>,
+    pub pending: Option<(PolicySettings, u64)>,
 }
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct ModelKey {
+    pub limits: KeyLimits,
+    pub used: BTreeSet<u64>,
+    pub spendings: Vec<(u64, i128)>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct ModelHold {
+    pub payer: Address,
+    pub payee: Address,
+    pub amount: i128,
+    pub captured: i128,
+    pub condition: Condition,
+    pub expires_at_ms: u64,
+    pub closing_at_ms: Option<u64>,
+}
+
+#[derive(Clone, Default, PartialEq, Debug)]
+pub struct Objects {
+    pub accounts: BTreeMap<Address, ModelAccount>,
+    pub holds: BTreeMap<TransactionId, ModelHold>,
+    pub keys: BTreeMap<(Address, PublicKey), ModelKey>,
+}
+
+#[derive(Clone)]
+pub struct Model {
+    parameters: Parameters,
+    chain: ChainHash,
+    pub objects: Objects,
+    /// What was charged in each second that had any transaction, and the first second.
+    charged: BTreeMap<u64, u64>,
+    first_second: u64,
+    now_ms: u64,
+}
+
+type Outcome = Result<(), ResultCode>;
 
 impl Model {
-    fn genesis() -> Model {
-        let account = |(address, balance): &(Address, farthing_core::amount::Amount)| {
-            (*address, ModelAccount { balance: balance.mites(), ..ModelAccount::default() })
+    pub fn genesis(genesis: &Genesis) -> Model {
+        let mut model = Model {
+            parameters: genesis.parameters().clone(),
+            chain: genesis.chain_hash(),
+            objects: Objects::default(),
+            charged: BTreeMap::new(),
+            first_second: genesis.timestamp_ms() / 1_000,
+            now_ms: genesis.timestamp_ms(),
         };
-        let accounts = genesis().accounts().iter().map(account).collect();
-        Model { accounts, block_second: GENESIS_MS / 1_000, ..Model::default() }
+        for (address, balance) in genesis.accounts() {
+            let balance = i128::from(balance.mites());
+            let byte_ms = model.capacity(balance) * model.w();
+            let account =
+                ModelAccount { balance, byte_ms, touched_ms: genesis.timestamp_ms(), ..ModelAccount::default() };
+            model.objects.accounts.insert(*address, account);
+        }
+        model
     }
 
-    fn drop_reason(&self, transaction: &Transaction, now_ms: u64) -> Option<DropReason> {
-        let Some(account) = self.accounts.get(&transaction.sender) else { return Some(DropReason::UnknownSender) };
-        let high = account.used.last().copied().unwrap_or(0);
-        let nonce = transaction.nonce;
-        if transaction.valid_until_ms < now_ms {
-            Some(DropReason::Expired)
-        } else if transaction.valid_until_ms > now_ms + VALIDITY_MS {
-            Some(DropReason::ValidTooLong)
-        } else if nonce == 0 || nonce > high + NONCE_AHEAD_MAX {
-            Some(DropReason::NonceTooHigh)
-        } else if account.used.contains(&nonce) || nonce + 128 <= high {
-            Some(DropReason::NonceUsed)
-        } else {
-            None
+    /// All the money there is.
+    pub fn money(&self) -> i128 {
+        let Objects { accounts, holds, keys } = &self.objects;
+        let accounts: i128 = accounts.values().map(|account| account.balance + account.reserve).sum();
+        let holds: i128 = holds.values().map(|hold| hold.amount - hold.captured + self.hold_reserve()).sum();
+        accounts + holds + keys.len() as i128 * self.key_reserve()
+    }
+
+    /// What becomes of a transaction of a commit at this time.
+    pub fn apply(&mut self, transaction: &Transaction, now_ms: u64) -> Result<ResultCode, DropReason> {
+        self.now_ms = now_ms;
+        let cost = self.admit(transaction)?;
+        *self.charged.entry(now_ms / 1_000).or_default() += self.charge(transaction);
+        self.refresh(&transaction.sender);
+        let account = self.objects.accounts.get_mut(&transaction.sender).unwrap();
+        account.byte_ms -= cost;
+        match transaction.authority {
+            Authority::Root => drop(account.used.insert(transaction.nonce)),
+            Authority::Key(key) => {
+                self.objects.keys.get_mut(&(transaction.sender, key)).unwrap().used.insert(transaction.nonce);
+            }
+        }
+        let before = self.objects.clone();
+        Ok(match self.perform(transaction) {
+            Ok(()) => Executed,
+            Err(code) => {
+                self.objects = before;
+                code
+            }
+        })
+    }
+
+    fn w(&self) -> i128 {
+        self.parameters.bandwidth.refill_ms.into()
+    }
+
+    fn hold_reserve(&self) -> i128 {
+        self.parameters.hold_reserve.mites().into()
+    }
+
+    fn key_reserve(&self) -> i128 {
+        self.parameters.key_reserve.mites().into()
+    }
+
+    fn capacity(&self, balance: i128) -> i128 {
+        let bandwidth = &self.parameters.bandwidth;
+        i128::from(bandwidth.base_bytes) + i128::from(bandwidth.bytes_per_far) * balance / 1_000_000_000
+    }
+
+    fn available(&self, account: &ModelAccount) -> i128 {
+        let capacity = self.capacity(account.balance);
+        (account.byte_ms + capacity * i128::from(self.now_ms - account.touched_ms)).min(capacity * self.w())
+    }
+
+    fn refresh(&mut self, address: &Address) {
+        let available = self.available(&self.objects.accounts[address]);
+        let account = self.objects.accounts.get_mut(address).unwrap();
+        (account.byte_ms, account.touched_ms) = (available, self.now_ms);
+    }
+
+    fn charge(&self, transaction: &Transaction) -> u64 {
+        let bandwidth = &self.parameters.bandwidth;
+        let bytes = 64 + borsh::to_vec(transaction).unwrap().len() as u64;
+        bytes
+            + match &transaction.operation {
+                Operation::Transfer { outputs } => {
+                    let opens = outputs.iter().filter(|output| output.open).count() as u64;
+                    outputs.len() as u64 * bandwidth.output_bytes + opens * bandwidth.object_bytes
+                }
+                Operation::OpenHold(_) | Operation::SetKey(_) => bandwidth.object_bytes,
+                Operation::Capture(capture) if matches!(capture.proof, Proof::Voucher(_)) => bandwidth.object_bytes,
+                _ => 0,
+            }
+    }
+
+    /// The multiplier × 65,536 of the present second, from all seconds before.
+    fn multiplier(&self) -> i128 {
+        let target = i128::from(self.parameters.bandwidth.target_bytes_per_second);
+        let mut multiplier = 65_536;
+        for second in self.first_second..self.now_ms / 1_000 {
+            let charged = i128::from(self.charged.get(&second).copied().unwrap_or(0));
+            if charged > target {
+                multiplier += multiplier * (charged.min(3 * target) - target) / (2 * target);
+            } else {
+                multiplier -= multiplier * (target - charged) / (8 * target);
+            }
+            multiplier = multiplier.clamp(65_536, 64 * 65_536);
+        }
+        multiplier
+    }
+
+    /// The cost in byte·milliseconds, unless the transaction is dropped.
+    fn admit(&self, transaction: &Transaction) -> Result<i128, DropReason> {
+        let sender = &transaction.sender;
+        let account = self.objects.accounts.get(sender).ok_or(DropReason::UnknownSender)?;
+        let used = match &transaction.authority {
+            Authority::Root => &account.used,
+            Authority::Key(key) => {
+                let key = self.objects.keys.get(&(*sender, *key)).ok_or(DropReason::UnknownKey)?;
+                if key.limits.expires_at_ms.is_some_and(|expires_at_ms| expires_at_ms <= self.now_ms) {
+                    return Err(DropReason::UnknownKey);
+                }
+                &key.used
+            }
+        };
+        if transaction.valid_until_ms < self.now_ms {
+            return Err(DropReason::Expired);
+        }
+        if transaction.valid_until_ms > self.now_ms + self.parameters.validity_max_ms {
+            return Err(DropReason::ValidTooLong);
+        }
+        let (nonce, high) = (transaction.nonce, used.last().copied().unwrap_or(0));
+        if nonce == 0 || nonce > high + NONCE_AHEAD_MAX {
+            return Err(DropReason::NonceTooHigh);
+        }
+        if used.contains(&nonce) || nonce + 128 <= high {
+            return Err(DropReason::NonceUsed);
+        }
+        let bytes = i128::from(self.charge(transaction)) * self.multiplier();
+        let cost = (bytes / 65_536 + i128::from(bytes % 65_536 != 0)) * self.w();
+        let floor = match transaction.authority {
+            Authority::Root => -i128::from(self.parameters.bandwidth.base_bytes),
+            Authority::Key(_) => i128::from(self.parameters.bandwidth.key_floor_bytes),
+        };
+        let enough = self.available(account) - cost >= floor * self.w();
+        if enough { Ok(cost) } else { Err(DropReason::InsufficientBandwidth) }
+    }
+
+    fn perform(&mut self, transaction: &Transaction) -> Outcome {
+        if let Authority::Key(key) = transaction.authority {
+            let bit = match &transaction.operation {
+                Operation::Transfer { .. } => 1,
+                Operation::OpenHold(_) => 2,
+                Operation::Capture(_) => 4,
+                Operation::Release { .. } => 8,
+                Operation::TopUp { .. } => 16,
+                Operation::Reclaim { .. } => 32,
+                Operation::SetKey(_) | Operation::RemoveKey { .. } | Operation::SetPolicy(_) => 64,
+            };
+            if self.objects.keys[&(transaction.sender, key)].limits.operations.bits() & bit == 0 {
+                return Err(OperationNotAllowed);
+            }
+        }
+        let sender = transaction.sender;
+        match &transaction.operation {
+            Operation::Transfer { outputs } => self.transfer(transaction, outputs),
+            Operation::OpenHold(open) => self.open_hold(transaction, open),
+            Operation::Capture(capture) => self.capture(&sender, capture),
+            Operation::Release { hold } => self.release(&sender, hold),
+            Operation::TopUp { hold, amount, expires_at_ms } => self.top_up(transaction, hold, *amount, *expires_at_ms),
+            Operation::SetKey(set) => self.set_key(transaction, &set.public_key, &set.limits),
+            Operation::RemoveKey { public_key } => self.remove_key(&sender, public_key),
+            Operation::SetPolicy(settings) => self.set_policy(&sender, settings),
+            Operation::Reclaim { account } => self.reclaim(&sender, account),
         }
     }
 
-    /// The accounts after a transfer, or why there are none.
-    fn transfer(&self, sender: Address, outputs: &[Output]) -> Result<BTreeMap<Address, ModelAccount>, ResultCode> {
-        let total: u128 = outputs.iter().map(|output| u128::from(output.amount.mites())).sum();
-        if total > u128::from(u64::MAX) {
-            return Err(ResultCode::AmountOverflow);
+    /// Changes a balance, or fails with the code.
+    fn change(&mut self, address: &Address, by: i128, code: ResultCode) -> Outcome {
+        self.refresh(address);
+        let account = self.objects.accounts.get_mut(address).unwrap();
+        account.balance += by;
+        if account.balance < 0 { Err(code) } else { Ok(()) }
+    }
+
+    fn credit(&mut self, address: &Address, amount: i128) {
+        self.change(address, amount, Executed).unwrap();
+    }
+
+    /// Counts a spending against all limits.
+    fn spend(&mut self, transaction: &Transaction, amount: i128, payees: &[Address]) -> Outcome {
+        let now_ms = self.now_ms;
+        if let Authority::Key(key) = transaction.authority {
+            let ModelKey { limits, spendings, .. } = self.objects.keys.get_mut(&(transaction.sender, key)).unwrap();
+            if limits.payees.as_ref().is_some_and(|allowed| payees.iter().any(|payee| !allowed.contains(payee))) {
+                return Err(PayeeNotAllowed);
+            }
+            if limits.transaction_max.is_some_and(|max| amount > max.mites().into()) {
+                return Err(OverTransactionLimit);
+            }
+            spendings.push((now_ms, amount));
+            if limits.limit.is_some_and(|limit| spent(spendings, &limit, now_ms) > limit.amount.mites().into()) {
+                return Err(OverKeyLimit);
+            }
         }
-        let mut accounts = self.accounts.clone();
-        if total > u128::from(accounts[&sender].balance) {
-            return Err(ResultCode::InsufficientBalance);
+        let account = self.objects.accounts.get_mut(&transaction.sender).unwrap();
+        if let Some(policy) = &mut account.policy {
+            policy.settle(now_ms);
+            if policy.settings.blocked {
+                return Err(AccountBlocked);
+            }
+            policy.spendings.push((now_ms, amount));
+            let limit = policy.settings.limit;
+            if limit.is_some_and(|limit| spent(&policy.spendings, &limit, now_ms) > limit.amount.mites().into()) {
+                return Err(OverSpendingLimit);
+            }
         }
-        let mut known: BTreeSet<Address> = accounts.keys().copied().collect();
+        Ok(())
+    }
+
+    fn transfer(&mut self, transaction: &Transaction, outputs: &[Output]) -> Outcome {
+        let sender = transaction.sender;
+        let mut known: BTreeSet<Address> = self.objects.accounts.keys().copied().collect();
+        let before = known.len();
         for output in outputs {
             if output.open {
                 known.insert(output.to);
             } else if !known.contains(&output.to) {
-                return Err(ResultCode::NoSuchAccount);
+                return Err(NoSuchAccount);
             }
         }
-        accounts.get_mut(&sender).unwrap().balance -= total as u64;
+        let total: i128 = outputs.iter().map(|output| i128::from(output.amount.mites())).sum();
+        if total > u64::MAX.into() {
+            return Err(AmountOverflow);
+        }
+        let reserve = i128::from(self.parameters.account_reserve.mites());
+        let payees: Vec<Address> = outputs.iter().map(|output| output.to).collect();
+        self.spend(transaction, total + (known.len() - before) as i128 * reserve, &payees)?;
+        self.change(&sender, -total, InsufficientBalance)?;
         for output in outputs {
-            if !accounts.contains_key(&output.to) {
-                let balance = &mut accounts.get_mut(&sender).unwrap().balance;
-                *balance = balance.checked_sub(RESERVE).ok_or(ResultCode::InsufficientReserve)?;
-                let opened = ModelAccount { reserve: RESERVE, sponsor: Some(sender), ..ModelAccount::default() };
-                accounts.insert(output.to, opened);
+            if !self.objects.accounts.contains_key(&output.to) {
+                self.change(&sender, -reserve, InsufficientReserve)?;
+                let account = ModelAccount {
+                    reserve,
+                    sponsor: Some(sender),
+                    byte_ms: i128::from(self.parameters.bandwidth.base_bytes) * self.w(),
+                    touched_ms: self.now_ms,
+                    ..ModelAccount::default()
+                };
+                self.objects.accounts.insert(output.to, account);
             }
-            accounts.get_mut(&output.to).unwrap().balance += output.amount.mites();
+            self.credit(&output.to, output.amount.mites().into());
         }
-        Ok(accounts)
+        Ok(())
     }
 
-    fn apply(&mut self, transaction: &Transaction, now_ms: u64) -> Result<ResultCode, DropReason> {
-        if let Some(reason) = self.drop_reason(transaction, now_ms) {
-            return Err(reason);
+    fn check_expiry(&self, expires_at_ms: u64) -> Outcome {
+        let ahead = i128::from(expires_at_ms) - i128::from(self.now_ms);
+        if ahead <= 0 || ahead > 400 * 86_400_000 { Err(ExpiryOutOfRange) } else { Ok(()) }
+    }
+
+    fn open_hold(&mut self, transaction: &Transaction, open: &OpenHold) -> Outcome {
+        let payer = transaction.sender;
+        if open.payee == payer {
+            return Err(PayeeIsSender);
         }
-        self.accounts.get_mut(&transaction.sender).unwrap().used.insert(transaction.nonce);
-        match self.transfer(transaction.sender, transaction.outputs()) {
-            Ok(accounts) => {
-                self.accounts = accounts;
-                Ok(ResultCode::Executed)
+        if !self.objects.accounts.contains_key(&open.payee) {
+            return Err(NoSuchAccount);
+        }
+        self.check_expiry(open.expires_at_ms)?;
+        let amount = i128::from(open.amount.mites());
+        self.spend(transaction, amount + self.hold_reserve(), &[open.payee])?;
+        self.change(&payer, -amount, InsufficientBalance)?;
+        self.change(&payer, -self.hold_reserve(), InsufficientReserve)?;
+        let hold = ModelHold {
+            payer,
+            payee: open.payee,
+            amount,
+            captured: 0,
+            condition: open.condition,
+            expires_at_ms: open.expires_at_ms,
+            closing_at_ms: None,
+        };
+        self.objects.holds.insert(transaction.id(&self.chain), hold);
+        Ok(())
+    }
+
+    fn is_ended(&self, hold: &ModelHold) -> bool {
+        hold.expires_at_ms <= self.now_ms || hold.closing_at_ms.is_some_and(|at_ms| at_ms <= self.now_ms)
+    }
+
+    fn close(&mut self, id: &TransactionId) {
+        let hold = self.objects.holds.remove(id).unwrap();
+        self.credit(&hold.payer, hold.amount - hold.captured + self.hold_reserve());
+    }
+
+    fn capture(&mut self, sender: &Address, capture: &Capture) -> Outcome {
+        let mut hold = self.objects.holds.get(&capture.hold).ok_or(NoSuchHold)?.clone();
+        let for_payee_alone = capture.is_final || hold.condition == Condition::Payee;
+        if for_payee_alone && *sender != hold.payee {
+            return Err(NotEntitled);
+        }
+        if self.is_ended(&hold) {
+            return Err(HoldEnded);
+        }
+        let mut cumulative = i128::from(capture.cumulative.mites());
+        let is_hashlock = matches!(hold.condition, Condition::Hashlock { .. });
+        if cumulative > hold.amount {
+            return Err(WrongCumulative);
+        }
+        if is_hashlock {
+            cumulative = hold.amount;
+        }
+        let good = match (hold.condition, capture.proof) {
+            (Condition::Payee, Proof::None) => true,
+            (Condition::Hashlock { digest }, Proof::Preimage(preimage)) => hashlock(&preimage) == digest,
+            (Condition::Voucher { key, .. }, Proof::Voucher(signature)) => {
+                let voucher = Voucher { hold: capture.hold, cumulative: capture.cumulative, signature };
+                voucher.verify(&self.chain, &key).is_ok()
             }
-            Err(code) => Ok(code),
+            _ => false,
+        };
+        if !good {
+            return Err(BadProof);
         }
+        if cumulative > hold.captured {
+            self.credit(&hold.payee, cumulative - hold.captured);
+            hold.captured = cumulative;
+            self.objects.holds.insert(capture.hold, hold);
+        }
+        if capture.is_final || is_hashlock {
+            self.close(&capture.hold);
+        }
+        Ok(())
     }
 
-    /// What becomes of each transaction, and whether there is a block and it carries a state root.
-    fn commit(
-        &mut self,
-        transactions: &[Transaction],
-        now_ms: u64,
-    ) -> (Vec<Result<ResultCode, DropReason>>, Option<bool>) {
-        let before = self.accounts.clone();
-        let outcomes: Vec<_> = transactions.iter().map(|transaction| self.apply(transaction, now_ms)).collect();
-        let new_second = now_ms / 1_000 > self.block_second;
-        let holds_some = outcomes.iter().any(Result::is_ok);
-        let publishes = new_second && self.changed_since_root;
-        if !holds_some && !publishes {
-            return (outcomes, None);
+    fn release(&mut self, sender: &Address, id: &TransactionId) -> Outcome {
+        let hold = self.objects.holds.get(id).ok_or(NoSuchHold)?.clone();
+        if self.is_ended(&hold) || *sender == hold.payee {
+            self.close(id);
+            return Ok(());
         }
-        self.block_second = now_ms / 1_000;
-        if new_second {
-            self.at_root = Some(before);
-            self.changed_since_root = false;
-        }
-        self.changed_since_root |= holds_some;
-        (outcomes, Some(new_second))
-    }
-}
-
-/// Compares one commit's block, drops and outcomes.
-fn compare_execution(
-    execution: &Execution,
-    outcomes: &[Result<ResultCode, DropReason>],
-    block: Option<bool>,
-) -> Result<(), TestCaseError> {
-    let dropped: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.err()).collect();
-    prop_assert_eq!(execution.dropped.iter().map(|(_, reason)| *reason).collect::<Vec<_>>(), dropped);
-    prop_assert_eq!(execution.block.as_ref().map(|block| block.header.state_root.is_some()), block);
-    let Some(block) = &execution.block else { return Ok(()) };
-    let results: Vec<_> =
-        (0u32..).zip(outcomes).filter_map(|(position, outcome)| Some((position, outcome.ok()?))).collect();
-    prop_assert_eq!(
-        block.results.iter().map(|(position, result)| (*position, result.code)).collect::<Vec<_>>(),
-        results
-    );
-    let leaves: Vec<TransactionResult> = block.results.iter().map(|(_, result)| *result).collect();
-    prop_assert_eq!(block.header.transactions_root, transactions_root(&leaves));
-    prop_assert_eq!(block.header.transaction_count as usize, leaves.len());
-    prop_assert_eq!(block.header.hash(), block.hash);
-    Ok(())
-}
-
-/// Compares everybody's account.
-fn compare_accounts(ledger: &Ledger, accounts: &BTreeMap<Address, ModelAccount>) -> Result<(), TestCaseError> {
-    prop_assert_eq!(ledger.account_count(), accounts.len() as u64);
-    for (address, expect) in accounts {
-        let account = ledger.account(address).unwrap();
-        prop_assert_eq!(account.balance, mites(expect.balance));
-        prop_assert_eq!(account.reserve, mites(expect.reserve));
-        prop_assert_eq!(account.sponsor, expect.sponsor);
-        let high = account.nonces.high();
-        prop_assert_eq!(high, expect.used.last().copied().unwrap_or(0));
-        for nonce in high.saturating_sub(127).max(1)..=high {
-            prop_assert_eq!(account.nonces.check(nonce).is_err(), expect.used.contains(&nonce));
-        }
-    }
-    Ok(())
-}
-
-/// Compares what can be proven of everybody with what there was at the last root.
-fn compare_proofs(ledger: &Ledger, model: &Model) -> Result<(), TestCaseError> {
-    for person in PEOPLE {
-        let address = address(person);
-        let expect = model.at_root.as_ref().and_then(|accounts| accounts.get(&address));
-        let proof = ledger.prove_account(&address);
-        prop_assert_eq!(proof.is_some(), expect.is_some());
-        let (Some(expect), Some(proof)) = (expect, proof) else { continue };
-        let certificate = certificate(std::slice::from_ref(proof.header()), &[(0, 0), (1, 0), (3, 0)]);
-        let proof = proof.certify(certificate);
-        prop_assert_eq!(proof.verify(&genesis()), Ok(()));
-        prop_assert_eq!((proof.address, proof.account.balance), (address, mites(expect.balance)));
-    }
-    Ok(())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
-    #[test]
-    fn the_ledger_follows_the_model(plans in history(30)) {
-        let (mut ledger, mut model) = (Ledger::genesis(&genesis()), Model::genesis());
-        let mut now_ms = GENESIS_MS;
-        for plan in plans {
-            now_ms += plan.later_ms;
-            let mut transactions: Vec<Transaction> =
-                plan.transfers.iter().map(|transfer| transfer.transaction(&ledger, now_ms)).collect();
-            // The first one again, as another vertex might carry it.
-            transactions.extend(transactions.first().cloned());
-            let previous = ledger.newest().clone();
-            let (outcomes, block) = model.commit(&transactions, now_ms);
-            let execution = commit(&mut ledger, now_ms - GENESIS_MS, &transactions);
-            compare_execution(&execution, &outcomes, block)?;
-            compare_accounts(&ledger, &model.accounts)?;
-            ledger.audit();
-            prop_assert_eq!(ledger.timestamp_ms(), now_ms);
-            if let Some(block) = execution.block {
-                prop_assert_eq!(ledger.newest(), &block.header);
-                prop_assert_eq!(block.header.previous, previous.hash());
-                prop_assert_eq!(block.header.height, previous.height + 1);
-                prop_assert_eq!((block.header.commit_index, block.header.timestamp_ms), (ledger.commit_index(), now_ms));
+        match hold.condition {
+            Condition::Voucher { close_delay_ms, .. } if *sender == hold.payer => {
+                let started = self.now_ms + close_delay_ms;
+                self.objects.holds.get_mut(id).unwrap().closing_at_ms.get_or_insert(started);
+                Ok(())
             }
+            _ => Err(NotEntitled),
         }
-        compare_proofs(&ledger, &model)?;
     }
+
+    fn top_up(&mut self, transaction: &Transaction, id: &TransactionId, amount: Amount, expires_at_ms: u64) -> Outcome {
+        let hold = self.objects.holds.get(id).ok_or(NoSuchHold)?.clone();
+        if transaction.sender != hold.payer {
+            return Err(NotEntitled);
+        }
+        if self.is_ended(&hold) {
+            return Err(HoldEnded);
+        }
+        if hold.closing_at_ms.is_some() {
+            return Err(HoldClosing);
+        }
+        if expires_at_ms < hold.expires_at_ms {
+            return Err(ExpiryOutOfRange);
+        }
+        self.check_expiry(expires_at_ms)?;
+        let amount = i128::from(amount.mites());
+        self.spend(transaction, amount, &[hold.payee])?;
+        self.change(&transaction.sender, -amount, InsufficientBalance)?;
+        let hold = self.objects.holds.get_mut(id).unwrap();
+        hold.amount += amount;
+        hold.expires_at_ms = expires_at_ms;
+        Ok(())
+    }
+
+    fn set_key(&mut self, transaction: &Transaction, public_key: &PublicKey, limits: &KeyLimits) -> Outcome {
+        let (sender, now_ms) = (transaction.sender, self.now_ms);
+        if let Some(key) = self.objects.keys.get_mut(&(sender, *public_key)) {
+            key.spendings = carried(&key.spendings, key.limits.limit.as_ref(), now_ms);
+            key.limits = limits.clone();
+            return Ok(());
+        }
+        self.forget_tombstones(&sender);
+        let reserve = self.key_reserve();
+        self.spend(transaction, reserve, &[])?;
+        self.change(&sender, -reserve, InsufficientReserve)?;
+        let tombstones = &mut self.objects.accounts.get_mut(&sender).unwrap().tombstones;
+        let used = tombstones.remove(public_key).map(|(used, _)| used).unwrap_or_default();
+        let key = ModelKey { limits: limits.clone(), used, spendings: Vec::new() };
+        self.objects.keys.insert((sender, *public_key), key);
+        Ok(())
+    }
+
+    fn remove_key(&mut self, sender: &Address, public_key: &PublicKey) -> Outcome {
+        let key = self.objects.keys.remove(&(*sender, *public_key)).ok_or(NoSuchKey)?;
+        self.forget_tombstones(sender);
+        let until_ms = self.now_ms + self.parameters.validity_max_ms;
+        let account = self.objects.accounts.get_mut(sender).unwrap();
+        account.tombstones.insert(*public_key, (key.used, until_ms));
+        self.credit(sender, self.key_reserve());
+        Ok(())
+    }
+
+    fn forget_tombstones(&mut self, address: &Address) {
+        let now_ms = self.now_ms;
+        let account = self.objects.accounts.get_mut(address).unwrap();
+        account.tombstones.retain(|_, (_, until_ms)| now_ms <= *until_ms);
+    }
+
+    fn set_policy(&mut self, sender: &Address, wanted: &PolicySettings) -> Outcome {
+        let now_ms = self.now_ms;
+        let account = self.objects.accounts.get_mut(sender).unwrap();
+        let none = ModelPolicy { settings: PolicySettings::default(), spendings: Vec::new(), pending: None };
+        let mut policy = account.policy.clone().unwrap_or(none);
+        policy.settle(now_ms);
+        let old = policy.settings;
+        if old.raise_delay_ms == 0 {
+            policy.put(*wanted, now_ms);
+            policy.pending = None;
+        } else {
+            let at_once = PolicySettings {
+                limit: if is_tighter(wanted.limit, old.limit) { wanted.limit } else { old.limit },
+                blocked: old.blocked || wanted.blocked,
+                raise_delay_ms: old.raise_delay_ms.max(wanted.raise_delay_ms),
+            };
+            policy.put(at_once, now_ms);
+            policy.pending = (at_once != *wanted).then_some((*wanted, now_ms + old.raise_delay_ms));
+        }
+        account.policy = Some(policy);
+        Ok(())
+    }
+
+    fn reclaim(&mut self, sender: &Address, address: &Address) -> Outcome {
+        let account = self.objects.accounts.get(address).ok_or(NoSuchAccount)?.clone();
+        let has_key = self.objects.keys.keys().any(|(owner, _)| owner == address);
+        let is_party = self.objects.holds.values().any(|hold| hold.payer == *address || hold.payee == *address);
+        let idle = self.now_ms > account.touched_ms + self.parameters.reclaim_after_ms;
+        if account.balance != 0 || !idle || has_key || is_party || self.available(&account) < 0 {
+            return Err(NotReclaimable);
+        }
+        self.objects.accounts.remove(address);
+        let sponsor = account.sponsor.filter(|sponsor| self.objects.accounts.contains_key(sponsor));
+        if account.reserve > 0 {
+            self.credit(&sponsor.unwrap_or(*sender), account.reserve);
+        }
+        Ok(())
+    }
+}
+
+impl ModelPolicy {
+    fn settle(&mut self, now_ms: u64) {
+        if let Some((settings, at_ms)) = self.pending
+            && at_ms <= now_ms
+        {
+            self.pending = None;
+            self.put(settings, now_ms);
+        }
+    }
+
+    fn put(&mut self, settings: PolicySettings, now_ms: u64) {
+        self.spendings = carried(&self.spendings, self.settings.limit.as_ref(), now_ms);
+        self.settings = settings;
+    }
+}
+
+fn is_tighter(wanted: Option<SpendingLimit>, old: Option<SpendingLimit>) -> bool {
+    match (wanted, old) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(wanted), Some(old)) => wanted.amount <= old.amount && wanted.period_ms % old.period_ms == 0,
+    }
+}
+
+/// What was spent in the limit's window that holds this time.
+fn spent(spendings: &[(u64, i128)], limit: &SpendingLimit, now_ms: u64) -> i128 {
+    let same = |at_ms: &u64| at_ms / limit.period_ms == now_ms / limit.period_ms;
+    spendings.iter().filter(|(at_ms, _)| same(at_ms)).map(|(_, amount)| amount).sum()
+}
+
+/// What of the spendings counts under another limit.
+fn carried(spendings: &[(u64, i128)], limit: Option<&SpendingLimit>, now_ms: u64) -> Vec<(u64, i128)> {
+    limit.map(|limit| (now_ms, spent(spendings, limit, now_ms))).into_iter().collect()
 }

@@ -1,15 +1,21 @@
 //! Receipts and account proofs: they verify offline, and every bit of them counts.
 
-use crate::helpers::{GENESIS_MS, address, certificate, commit, key, mites, network, output, transfer, validators};
-use farthing_core::account_proof::{AccountProof, AccountProofError};
+use crate::helpers::{
+    GENESIS_MS, act, address, certificate, commit, key, mites, network, next, output, transfer, validators,
+};
+use farthing_core::account::Account;
 use farthing_core::block::{BlockHeader, ResultCode, TransactionResult};
 use farthing_core::certificate::CertificateError;
 use farthing_core::codec;
+use farthing_core::delegated_key::{KeyLimits, KeyOperations};
 use farthing_core::execution::{CommitContext, Ledger};
 use farthing_core::genesis::Genesis;
 use farthing_core::hash::Digest;
+use farthing_core::hold::Condition;
 use farthing_core::receipt::{Receipt, ReceiptError, transaction_path};
-use farthing_core::transaction::SignedTransaction;
+use farthing_core::state::SlotValue;
+use farthing_core::state_proof::{StateProof, StateProofError};
+use farthing_core::transaction::{Authority, Capture, OpenHold, Operation, Proof, SetKey, SignedTransaction};
 
 fn genesis() -> Genesis {
     network(&[(1, 1_000), (2, 500), (3, 7)])
@@ -54,11 +60,17 @@ fn receipt(genesis: &Genesis, position: u32) -> Receipt {
     }
 }
 
-fn account_proof(genesis: &Genesis, person: u8) -> AccountProof {
+fn account_proof(genesis: &Genesis, person: u8) -> StateProof {
     let (ledger, _, headers) = run(genesis);
     let proof = ledger.prove_account(&address(person)).unwrap();
     assert_eq!(proof.header(), &headers[1]);
     proof.certify(certificate(&headers[1..], &[(1, 0), (2, 1), (3, 0)]))
+}
+
+/// The account that a proof proves.
+fn content(proof: &StateProof) -> (farthing_core::address::Address, &Account) {
+    let (address, account) = proof.account().expect("a proof of an account");
+    (*address, account)
 }
 
 /// Asserts that no value whose encoding differs in one bit passes.
@@ -95,7 +107,7 @@ fn every_bit_of_a_receipt_counts() {
 #[test]
 fn every_bit_of_an_account_proof_counts() {
     let genesis = genesis();
-    let passes = |bytes: &[u8]| AccountProof::decode(bytes).is_ok_and(|proof| proof.verify(&genesis).is_ok());
+    let passes = |bytes: &[u8]| StateProof::decode(bytes).is_ok_and(|proof| proof.verify(&genesis).is_ok());
     // The one account is of the genesis document, the other one was opened.
     every_bit_counts(&account_proof(&genesis, 1), passes);
     every_bit_counts(&account_proof(&genesis, 4), passes);
@@ -109,10 +121,11 @@ fn account_proofs_prove_the_state_before_their_block() {
     for (person, balance) in expect {
         let proof = account_proof(&genesis, person);
         assert_eq!(proof.verify(&genesis), Ok(()));
-        assert_eq!((proof.address, proof.account.balance), (address(person), mites(balance)));
+        let (proven, account) = content(&proof);
+        assert_eq!((proven, account.balance), (address(person), mites(balance)));
     }
     // The nonce used in the block after the root is not in the proof, though it is in the state.
-    assert_eq!(account_proof(&genesis, 3).account.nonces.high(), 0);
+    assert_eq!(content(&account_proof(&genesis, 3)).1.nonces.high(), 0);
     assert_eq!(ledger.account(&address(3)).unwrap().nonces.high(), 1);
     assert_eq!(ledger.prove_account(&address(9)), None, "slots cannot prove absence");
 }
@@ -123,7 +136,7 @@ fn another_genesis_document_refuses() {
     let elsewhere = network(&[(1, 1_000), (2, 500), (3, 8)]);
     assert!(matches!(receipt(&here, 0).verify(&elsewhere), Err(ReceiptError::Signature(_))));
     let other_chain = account_proof(&here, 1).verify(&elsewhere);
-    assert!(matches!(other_chain, Err(AccountProofError::Certificate(CertificateError::OtherChain { .. }))));
+    assert!(matches!(other_chain, Err(StateProofError::Certificate(CertificateError::OtherChain { .. }))));
 }
 
 #[test]
@@ -156,10 +169,11 @@ fn each_lie_has_its_error() {
 
     let mut rootless = account_proof(&genesis, 1);
     rootless.header.state_root = None;
-    assert_eq!(rootless.verify(&genesis), Err(AccountProofError::NoStateRoot));
+    assert_eq!(rootless.verify(&genesis), Err(StateProofError::NoStateRoot));
     let mut richer = account_proof(&genesis, 1);
-    richer.account.balance = mites(1_000_000);
-    assert_eq!(richer.verify(&genesis), Err(AccountProofError::NotInState));
+    let SlotValue::Account { account, .. } = &mut richer.value else { panic!("not an account") };
+    account.balance = mites(1_000_000);
+    assert_eq!(richer.verify(&genesis), Err(StateProofError::NotInState));
 }
 
 #[test]
@@ -177,9 +191,66 @@ fn json_says_the_same() {
     let proof = account_proof(&genesis, 4);
     let json = serde_json::to_value(&proof).unwrap();
     assert_eq!(
-        (&json["address"], &json["account"]["sponsor"]),
+        (&json["value"]["account"]["address"], &json["value"]["account"]["account"]["sponsor"]),
         (&address(4).0.to_string().into(), &address(1).0.to_string().into())
     );
-    assert_eq!(json["account"]["balance"], "10");
-    assert_eq!(serde_json::from_value::<AccountProof>(json).unwrap(), proof);
+    assert_eq!(json["value"]["account"]["account"]["balance"], "10");
+    assert_eq!(serde_json::from_value::<StateProof>(json).unwrap(), proof);
+}
+
+#[test]
+fn holds_and_keys_are_proven_too() {
+    let genesis = network(&[(1, 5_000), (2, 500)]);
+    let mut ledger = Ledger::genesis(&genesis);
+    let open = OpenHold {
+        payee: address(2),
+        amount: mites(100),
+        condition: Condition::Payee,
+        expires_at_ms: GENESIS_MS + 86_400_000,
+        reference: None,
+    };
+    let open = next(&ledger, 0, 1, Authority::Root, Operation::OpenHold(Box::new(open)));
+    let (hold, app) = (open.id(ledger.chain()), key(60).public_key());
+    commit(&mut ledger, 0, &[open]);
+    let limits = KeyLimits {
+        operations: KeyOperations::TRANSFER,
+        payees: Some(vec![address(2)]),
+        transaction_max: None,
+        limit: None,
+        expires_at_ms: Some(7),
+    };
+    act(&mut ledger, 0, 1, Authority::Root, Operation::SetKey(Box::new(SetKey { public_key: app, limits }))).unwrap();
+    assert!(ledger.prove_hold(&hold).is_none(), "no root has been published yet");
+    let header = commit(&mut ledger, 1_000, &[]).block.unwrap().header;
+    let certified = |proof: farthing_core::state_proof::UncertifiedStateProof| {
+        assert_eq!(proof.header(), &header);
+        proof.certify(certificate(std::slice::from_ref(&header), &[(1, 0), (2, 0), (3, 0)]))
+    };
+    let passes = |bytes: &[u8]| StateProof::decode(bytes).is_ok_and(|proof| proof.verify(&genesis).is_ok());
+
+    let of_hold = certified(ledger.prove_hold(&hold).unwrap());
+    let SlotValue::Hold { id, hold: proven } = &of_hold.value else { panic!("not a hold") };
+    assert_eq!((*id, proven.amount, proven.payee), (hold, mites(100), address(2)));
+    assert_eq!(of_hold.account(), None);
+    every_bit_counts(&of_hold, passes);
+    let of_key = certified(ledger.prove_key(&address(1), &app).unwrap());
+    let SlotValue::Key { owner, public_key, key } = &of_key.value else { panic!("not a key") };
+    assert_eq!((*owner, *public_key, key.limits.expires_at_ms), (address(1), app, Some(7)));
+    every_bit_counts(&of_key, passes);
+    for proof in [&of_hold, &of_key] {
+        assert_eq!(&serde_json::from_value::<StateProof>(serde_json::to_value(proof).unwrap()).unwrap(), proof);
+    }
+
+    // Captured after the root: the proof is of what was.
+    let capture = Capture { hold, cumulative: mites(40), proof: Proof::None, is_final: false };
+    act(&mut ledger, 1_100, 2, Authority::Root, Operation::Capture(Box::new(capture))).unwrap();
+    assert_eq!(certified(ledger.prove_hold(&hold).unwrap()), of_hold);
+    // Gone after it: the node no longer knows where it stood.
+    act(&mut ledger, 1_200, 2, Authority::Root, Operation::Release { hold }).unwrap();
+    assert_eq!(ledger.prove_hold(&hold), None);
+    // A new object in its slot is not proven by what stood there before.
+    let opens = Operation::Transfer { outputs: vec![output(9, 1, true)] };
+    act(&mut ledger, 1_300, 1, Authority::Root, opens).unwrap();
+    assert_eq!(ledger.prove_account(&address(9)), None);
+    ledger.audit();
 }

@@ -51,11 +51,11 @@ proptest! {
         let mut ledger = Ledger::genesis(&genesis());
         ledger.set_flush_interval_ms(interval_ms);
         let (mut disk, mut disks, mut log) = (Disk::default(), Vec::new(), Vec::new());
-        let mut after_ms = 0;
+        let (mut after_ms, mut all) = (0, Vec::new());
         for plan in plans {
             after_ms += plan.later_ms;
-            let transactions: Vec<_> =
-                plan.transfers.iter().map(|transfer| transfer.transaction(&ledger, GENESIS_MS + after_ms)).collect();
+            let transactions = plan.transactions(&ledger, GENESIS_MS + after_ms, &all);
+            all.extend(transactions.clone());
             let execution = commit(&mut ledger, after_ms, &transactions);
             if let Some(flush) = &execution.flush {
                 disk.write(flush);
@@ -89,8 +89,9 @@ fn the_first_flush_holds_everything_and_later_ones_what_changed() {
     assert_eq!(commit(&mut ledger, 0, &[transfer(1, 1, vec![output(2, 1, false)])]).flush, None, "not a rooted state");
     let slots = |flush: Option<StateFlush>| flush.unwrap().slots.iter().map(|record| record.slot).collect::<Vec<_>>();
     assert_eq!(slots(commit(&mut ledger, 1_000, &[transfer(2, 1, vec![output(3, 1, false)])]).flush), [0, 1, 2, 3]);
-    assert_eq!(slots(commit(&mut ledger, 2_000, &[transfer(1, 2, vec![output(9, 1, true)])]).flush), [2, 3]);
-    assert_eq!(slots(commit(&mut ledger, 3_000, &[]).flush), [0, 1, 4], "the globals change with the number of slots");
+    let [opens, nothing] = [vec![transfer(1, 2, vec![output(9, 1, true)])], Vec::new()];
+    assert_eq!(slots(commit(&mut ledger, 2_000, &opens).flush), [0, 2, 3], "the globals change with the load");
+    assert_eq!(slots(commit(&mut ledger, 3_000, &nothing).flush), [0, 1, 4]);
     assert_eq!(slots(commit(&mut ledger, 4_000, &[]).flush), [0; 0], "only the point moves on");
 }
 
@@ -137,10 +138,10 @@ fn damage_is_noticed() {
     refused(|disk| disk.slots.clear(), "there is nothing in it");
     refused(|disk| drop(disk.slots.insert(1, disk.slots[&0].clone())), "a slot holds what belongs");
     refused(|disk| drop(disk.slots.insert(0, disk.slots[&1].clone())), "a slot holds what belongs");
-    refused(|disk| drop(disk.slots.insert(1, disk.slots[&2].clone())), "the balances and reserves");
+    refused(|disk| drop(disk.slots.insert(1, disk.slots[&2].clone())), "two slots hold the same object");
     refused(|disk| disk.slots.get_mut(&1).unwrap().push(0), "slot 1: malformed");
     refused(|disk| disk.slots.get_mut(&1).unwrap()[5] ^= 1, "its root is");
-    refused(|disk| disk.slots.get_mut(&1).unwrap()[33] ^= 1, "the balances and reserves");
+    refused(|disk| disk.slots.get_mut(&1).unwrap()[33] ^= 1, "the balances, holds and reserves");
     refused(|disk| disk.point.as_mut().unwrap().state_root.0[0] ^= 1, "its root is");
     refused(|disk| disk.point.as_mut().unwrap().commit_index = 0, "lies before its block");
     refused(|disk| disk.point.as_mut().unwrap().timestamp_ms = 0, "lies before its block");

@@ -37,11 +37,11 @@ proptest! {
     #[test]
     fn a_ledger_goes_on_from_chunks(plans in history(40), level in 0u32..4) {
         let mut ledger = Ledger::genesis(&genesis());
-        let (mut rooted, mut log, mut after_ms) = (Vec::new(), Vec::new(), 0);
+        let (mut rooted, mut log, mut all, mut after_ms) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for plan in plans {
             after_ms += plan.later_ms;
-            let transactions: Vec<_> =
-                plan.transfers.iter().map(|transfer| transfer.transaction(&ledger, GENESIS_MS + after_ms)).collect();
+            let transactions = plan.transactions(&ledger, GENESIS_MS + after_ms, &all);
+            all.extend(transactions.clone());
             let (before, state) = (ledger.newest().clone(), ledger.state().clone());
             let (commit_index, timestamp_ms) = (ledger.commit_index(), ledger.timestamp_ms());
             let execution = commit(&mut ledger, after_ms, &transactions);
@@ -98,9 +98,9 @@ fn layouts_have_bounds() {
     assert_eq!(ChunkLayout::new((1 << 32) + 1, 3), None);
     assert_eq!(ChunkLayout::new(10, CHUNK_LEVEL + 1), None);
     let layout = ChunkLayout::new(1 << 32, CHUNK_LEVEL).unwrap();
-    assert_eq!(layout.chunk_count(), 1 << 20);
+    assert_eq!(layout.chunk_count(), 1 << 21);
     assert_eq!(layout.slots_of(u32::MAX), None);
-    assert_eq!(layout.slots_of((1 << 20) - 1), Some((u32::MAX - 4_095, 4_096)));
+    assert_eq!(layout.slots_of((1 << 21) - 1), Some((u32::MAX - 2_047, 2_048)));
     assert_eq!(ChunkLayout::new(9, 2).unwrap().slots_of(2), Some((8, 1)));
     assert_eq!(ChunkLayout::new(8, 2).unwrap().slots_of(2), None);
 }

@@ -83,12 +83,12 @@ fn of_two_failures_the_lower_code_wins() {
     let nobody = || vec![output(CAT, 1, false)];
     let no_reserve = || vec![output(DAN, 950, true)];
     let pairs = [
-        (overflow(), too_much(), AmountOverflow),
-        (overflow(), nobody(), AmountOverflow),
-        (overflow(), no_reserve(), AmountOverflow),
-        (too_much(), nobody(), InsufficientBalance),
-        (too_much(), no_reserve(), InsufficientBalance),
+        (nobody(), overflow(), NoSuchAccount),
+        (nobody(), too_much(), NoSuchAccount),
         (nobody(), no_reserve(), NoSuchAccount),
+        (overflow(), too_much(), AmountOverflow),
+        (overflow(), no_reserve(), AmountOverflow),
+        (too_much(), no_reserve(), InsufficientBalance),
     ];
     for (first, second, code) in pairs {
         rejects("in one order", [first.clone(), second.clone()].concat(), code);

@@ -10,9 +10,9 @@ use farthing_client::{
     AccountView, AsOf, Direction, HISTORY_LIMIT_DEFAULT, HISTORY_LIMIT_MAX, HistoryEntry, HistoryPage, HistoryQuery,
     NonceBits, Problem, ProblemCode,
 };
-use farthing_core::account_proof::AccountProof;
 use farthing_core::address::{Address, AddressPrefix};
 use farthing_core::hash::Digest;
+use farthing_core::state_proof::StateProof;
 use std::sync::Arc;
 
 /// An account, as the newest executed state has it.
@@ -73,7 +73,7 @@ pub(super) async fn account_proof(
     State(state): State<Arc<ApiState>>,
     segment: Segment,
     _: NoParameters,
-) -> Result<Json<AccountProof>, ApiError> {
+) -> Result<Json<StateProof>, ApiError> {
     let prefix = state.node.info().genesis.prefix();
     let address = segment.address(prefix)?;
     if let Some(proof) = state.node.account_proof(address).await? {

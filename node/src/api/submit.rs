@@ -187,9 +187,10 @@ fn decode_json(body: &[u8], prefix: &AddressPrefix) -> Result<Vec<SignedTransact
             transaction.to_signed(prefix).map_err(|error| {
                 let code = match &error {
                     TransactionJsonError::Address(error) => address_code(error),
-                    TransactionJsonError::OutputCount(_) | TransactionJsonError::NothingPaid => {
-                        ProblemCode::MalformedBody
-                    }
+                    TransactionJsonError::OutputCount(_)
+                    | TransactionJsonError::NothingPaid
+                    | TransactionJsonError::TwoProofs
+                    | TransactionJsonError::Bound(_) => ProblemCode::MalformedBody,
                 };
                 ApiError::new(code, format!("transaction {number}: {error}"))
             })
@@ -253,6 +254,10 @@ fn status_of(outcome: &SubmitOutcome) -> TransactionStatus {
         SubmitOutcome::Refused { id, reason } => TransactionStatus {
             reason: Some(dropped_reason(reason)),
             detail: Some(refuse_detail(reason).into()),
+            passes_at_ms: match reason {
+                RefuseReason::Later { passes_at_ms, .. } => Some(*passes_at_ms),
+                _ => None,
+            },
             ..TransactionStatus::new(*id, TransactionState::Dropped)
         },
     }
@@ -285,15 +290,51 @@ pub(super) fn executed_state(code: ResultCode) -> TransactionState {
 pub(super) fn rejected_detail(code: ResultCode) -> Option<&'static str> {
     match code {
         ResultCode::Executed => None,
-        ResultCode::AmountOverflow => Some("the outputs add up to more money than there can be; nothing was paid"),
-        ResultCode::InsufficientBalance => {
-            Some("the sender's balance was less than the total of the outputs; nothing was paid, send less")
+        ResultCode::OperationNotAllowed => {
+            Some("the delegated key may not use this operation; nothing was done: sign with another key of the account")
         }
+        ResultCode::PayeeIsSender => Some("a hold for oneself; nothing was done: name another payee"),
         ResultCode::NoSuchAccount => Some(
-            "an output pays an address that has no account; nothing was paid: check the address, or set \"open\" to open it",
+            "the transaction names an address that has no account; nothing was done: check the address, or set \"open\" on the \
+             output to open it",
         ),
+        ResultCode::NoSuchHold => Some("there is no such hold, or it was closed before; nothing was done"),
+        ResultCode::NoSuchKey => Some("the account has no such delegated key; nothing was done"),
+        ResultCode::TooManyKeys => Some(
+            "the account has as many delegated keys as it may have; nothing was done: remove one, whose place is free an hour later",
+        ),
+        ResultCode::NotEntitled => Some(
+            "the sender may not do this to the hold, or not before its end; nothing was done: see who may do what in the documentation",
+        ),
+        ResultCode::HoldEnded => Some("the hold has ended; nothing was done: it can only be released"),
+        ResultCode::HoldClosing => Some("the payer has started closing the hold; nothing was done: open another one"),
+        ResultCode::ExpiryOutOfRange => {
+            Some("the hold's expiry is past, more than 400 days ahead or earlier than it was; nothing was done")
+        }
+        ResultCode::WrongCumulative => {
+            Some("more than the hold's amount; nothing was done: check the cumulative amount, or wait for a top-up")
+        }
+        ResultCode::BadProof => Some("the voucher or preimage does not meet the hold's condition; nothing was done"),
+        ResultCode::NotReclaimable => Some(
+            "the account has money, keys or holds, or was used not long ago; nothing was done: it must be empty for a day",
+        ),
+        ResultCode::AmountOverflow => Some("the outputs add up to more money than there can be; nothing was paid"),
+        ResultCode::PayeeNotAllowed => Some("the delegated key may not pay this payee; nothing was paid"),
+        ResultCode::OverTransactionLimit => {
+            Some("more than the delegated key may spend at a time; nothing was paid: send less")
+        }
+        ResultCode::OverKeyLimit => Some(
+            "more than the delegated key may spend in this period; nothing was paid: wait for the next period, or send less",
+        ),
+        ResultCode::AccountBlocked => Some("the account's owner has blocked it; nothing was paid: change its policy"),
+        ResultCode::OverSpendingLimit => Some(
+            "more than the account's policy allows in this period; nothing was paid: wait for the next period, or send less",
+        ),
+        ResultCode::InsufficientBalance => {
+            Some("the sender's balance was less than what is to be paid; nothing was paid, send less")
+        }
         ResultCode::InsufficientReserve => Some(
-            "the sender's balance did not suffice to lock the reserve of an account that an output opens; nothing was paid",
+            "the sender's balance did not suffice to lock the reserve of what the transaction makes; nothing was paid",
         ),
     }
 }
@@ -301,7 +342,7 @@ pub(super) fn rejected_detail(code: ResultCode) -> Option<&'static str> {
 fn dropped_reason(reason: &RefuseReason) -> DroppedReason {
     match reason {
         RefuseReason::BadSignature => DroppedReason::BadSignature,
-        RefuseReason::Dropped(reason) => DroppedReason::from(*reason),
+        RefuseReason::Dropped(reason) | RefuseReason::Later { reason, .. } => DroppedReason::from(*reason),
         RefuseReason::MempoolFull => DroppedReason::MempoolFull,
         RefuseReason::SenderFull => DroppedReason::SenderLimit,
         RefuseReason::NotReady | RefuseReason::Unknown => DroppedReason::Other,
@@ -313,8 +354,12 @@ fn refuse_detail(reason: &RefuseReason) -> &'static str {
         RefuseReason::BadSignature => {
             "the signature is not the sender's over this transaction on this network: sign it again"
         }
+        RefuseReason::Later { reason, .. } => refuse_detail(&RefuseReason::Dropped(*reason)),
         RefuseReason::Dropped(DropReason::UnknownSender) => {
             "the sender has no account: somebody must pay to it with \"open\""
+        }
+        RefuseReason::Dropped(DropReason::UnknownKey) => {
+            "the sender has no such delegated key, or it was removed or has expired: sign with another key of the account"
         }
         RefuseReason::Dropped(DropReason::Expired) => {
             "valid_until_ms has passed: if it is in no block by now it never will be; sign a new one"
@@ -331,6 +376,9 @@ fn refuse_detail(reason: &RefuseReason) -> &'static str {
         RefuseReason::Unknown => {
             "it cannot be executed any more, perhaps because it was: this node started from a snapshot and does not know what came \
              before it; ask another one"
+        }
+        RefuseReason::Dropped(DropReason::InsufficientBandwidth) => {
+            "the account has sent more than its bandwidth allows: it grows back with time, and with a higher balance"
         }
         RefuseReason::MempoolFull => "the node's mempool is full: try again shortly, or another node",
         RefuseReason::SenderFull => {

@@ -3,9 +3,9 @@
 use crate::handle::{AccountSnapshot, NodeInfo, SubmitOutcome, Unavailable, Wait};
 use crate::replica::ReplicaStatus;
 use crate::storage::{Storage, StorageError, TransactionPosition};
-use farthing_core::account_proof::AccountProof;
 use farthing_core::address::Address;
 use farthing_core::receipt::Receipt;
+use farthing_core::state_proof::StateProof;
 use farthing_core::transaction::{SignedTransaction, TransactionId};
 use futures::future::BoxFuture;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub trait NodeView: Send + Sync + 'static {
     fn account(&self, address: Address) -> BoxFuture<'_, Result<AccountSnapshot, Unavailable>>;
 
     /// Proof of an account in a state that a certified block publishes; `None` if there is no such account or no such block yet.
-    fn account_proof(&self, address: Address) -> BoxFuture<'_, Result<Option<AccountProof>, Unavailable>>;
+    fn account_proof(&self, address: Address) -> BoxFuture<'_, Result<Option<StateProof>, Unavailable>>;
 
     /// Whether the transaction waits in the mempool.
     fn is_pending(&self, id: TransactionId) -> BoxFuture<'_, Result<bool, Unavailable>>;

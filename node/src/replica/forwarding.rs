@@ -95,9 +95,9 @@ impl Replica {
         {
             let ledger = self.executor.ledger();
             let timestamp_ms = ledger.timestamp_ms();
-            let batch = self
-                .mempool
-                .take(FORWARD_BYTES_MAX, |transaction| ledger.check(transaction.transaction(), timestamp_ms));
+            let batch = self.mempool.take(FORWARD_BYTES_MAX, |transaction| {
+                ledger.check(transaction.transaction(), timestamp_ms).map_err(|refusal| refusal.reason)
+            });
             if !batch.refused.is_empty() {
                 self.log.push(Held::Settled(Settled { dropped: batch.refused, ..Settled::default() }));
             }

@@ -22,10 +22,10 @@ pub use status::{Backlog, Progress, ReplicaStatus};
 use crate::certifier::{Certified, Certifier, WrongState};
 use crate::executor::{Executed, Executor, Verdict};
 use crate::id_map::IdSet;
-use crate::mempool::{Full, Mempool};
+use crate::mempool::{Full, Mempool, Standing};
 use crate::network::{Inbound, Outbound, Peer};
 use crate::snapshot::fetch::Fetch;
-use crate::storage::{Batch, Storage, StorageError};
+use crate::storage::{Batch, Direction, Storage, StorageError};
 use crate::verifier::Checked;
 use bytes::Bytes;
 use farthing_consensus::commit::CommittedVertices;
@@ -33,7 +33,7 @@ use farthing_consensus::committee::Committee;
 use farthing_consensus::engine::{Engine, Input, Now, Output};
 use farthing_consensus::message::Message;
 use farthing_consensus::vertex::{Author, VerifiedVertex, VertexRef};
-use farthing_core::block::{BlockHeader, DropReason, ResultCode};
+use farthing_core::block::{BlockHeader, DropReason, Refusal, ResultCode};
 use farthing_core::certificate::Attestation;
 use farthing_core::codec;
 use farthing_core::hash::Digest;
@@ -154,6 +154,8 @@ pub struct Settled {
     pub block: Option<SettledBlock>,
     /// What was left out.
     pub dropped: Vec<(TransactionId, DropReason)>,
+    /// What had to leave a full mempool for others.
+    pub evicted: Vec<TransactionId>,
     /// Authors whose payload was void.
     pub void_authors: Vec<Author>,
 }
@@ -181,6 +183,13 @@ pub enum Admission {
     /// The same, but perhaps because it is in a block already: the index of ids does not reach back over the time in which it was
     /// valid, since this node started from a snapshot.
     Unknown,
+    /// The ledger would leave it out now, but not from a time on.
+    Later {
+        /// Why not now.
+        reason: DropReason,
+        /// From when on, in milliseconds since the Unix epoch.
+        passes_at_ms: u64,
+    },
     /// There is no room.
     Full(Full),
 }
@@ -410,7 +419,9 @@ impl Replica {
     fn propose(&mut self, bytes_max: usize) {
         let ledger = self.executor.ledger();
         let now_ms = ledger.timestamp_ms();
-        let proposal = self.mempool.take(bytes_max, |transaction| ledger.check(transaction.transaction(), now_ms));
+        let proposal = self.mempool.take(bytes_max, |transaction| {
+            ledger.check(transaction.transaction(), now_ms).map_err(|refusal| refusal.reason)
+        });
         if !proposal.refused.is_empty() {
             // Those that are in a block by now were settled with it.
             self.log.push(Held::Settled(Settled { dropped: proposal.refused, ..Settled::default() }));
@@ -462,7 +473,10 @@ impl Replica {
                     self.mempool.propose_again([id]);
                 } else if ledger.check(transaction.transaction(), ledger.timestamp_ms()).is_ok() {
                     // Nobody waits for it here any more. If there is no room, it is as if the restart had lost it.
-                    let _ = self.mempool.insert(transaction.clone());
+                    let standing = Standing::of(ledger, transaction.transaction()).expect("a sender that was checked");
+                    if let Ok(evicted) = self.mempool.insert(transaction.clone(), &standing) {
+                        tell_evicted(&mut self.log, evicted);
+                    }
                 }
             }
         }
@@ -477,6 +491,10 @@ impl Replica {
         let (mut position, mut attestation) = (None, None);
         let mut batch = Batch { flush, ..Batch::default() };
         if let Some(block) = block {
+            let ledger = self.executor.ledger();
+            let senders = block.history.iter().filter(|line| line.direction == Direction::Out).map(|line| line.account);
+            let slots = senders.filter_map(|sender| Some((sender, ledger.state().slot_of(&sender)?)));
+            self.mempool.executed(slots);
             let header = block.record.header.clone();
             let results: Vec<_> = block.record.entries.iter().map(|entry| (entry.id, entry.code)).collect();
             for (id, _) in &results {
@@ -511,7 +529,11 @@ impl Replica {
     fn may_have_been_executed(&self, transaction: &Transaction, reason: DropReason) -> bool {
         let validity_max_ms = self.executor.ledger().parameters().validity_max_ms;
         let valid_from_ms = transaction.valid_until_ms.saturating_sub(validity_max_ms);
-        matches!(reason, DropReason::Expired | DropReason::NonceUsed) && valid_from_ms < self.indexed_from_ms
+        let may_follow_execution = matches!(
+            reason,
+            DropReason::UnknownSender | DropReason::UnknownKey | DropReason::Expired | DropReason::NonceUsed
+        );
+        may_follow_execution && valid_from_ms < self.indexed_from_ms
     }
 
     fn admit(&mut self, transaction: VerifiedTransaction) -> Result<Admission, StorageError> {
@@ -520,18 +542,35 @@ impl Replica {
             return Ok(Admission::Pending);
         }
         let ledger = self.executor.ledger();
-        if let Err(reason) = ledger.check(transaction.transaction(), ledger.timestamp_ms()) {
+        let queued_bytes = self.mempool.charged_bytes(&transaction.transaction().sender);
+        if let Err(refusal) = ledger.check_behind(transaction.transaction(), ledger.timestamp_ms(), queued_bytes) {
             // The same bytes again, after they were executed, get the answer that they got.
-            return Ok(match self.storage.transaction(&id)? {
-                Some(_) => Admission::InBlock,
-                None if self.may_have_been_executed(transaction.transaction(), reason) => Admission::Unknown,
-                None => Admission::Dropped(reason),
+            return Ok(match (self.storage.transaction(&id)?, refusal) {
+                (Some(_), _) => Admission::InBlock,
+                (None, Refusal { reason, .. }) if self.may_have_been_executed(transaction.transaction(), reason) => {
+                    Admission::Unknown
+                }
+                (None, Refusal { reason, passes_at_ms: Some(passes_at_ms) }) => {
+                    Admission::Later { reason, passes_at_ms }
+                }
+                (None, Refusal { reason, passes_at_ms: None }) => Admission::Dropped(reason),
             });
         }
-        Ok(match self.mempool.insert(transaction) {
-            Ok(()) => Admission::Pending,
+        let standing = Standing::of(ledger, transaction.transaction()).expect("a sender that was checked");
+        Ok(match self.mempool.insert(transaction, &standing) {
+            Ok(evicted) => {
+                tell_evicted(&mut self.log, evicted);
+                Admission::Pending
+            }
             Err(full) => Admission::Full(full),
         })
+    }
+}
+
+/// Tells those who wait for transactions that had to leave the mempool.
+fn tell_evicted(log: &mut OutputLog<Held>, evicted: Vec<TransactionId>) {
+    if !evicted.is_empty() {
+        log.push(Held::Settled(Settled { evicted, ..Settled::default() }));
     }
 }
 

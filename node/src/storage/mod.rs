@@ -111,7 +111,7 @@ pub struct HistoryRecord {
     pub height: u64,
     /// The transaction's place in the block.
     pub position: u32,
-    /// Orders the lines of one transaction of one account: 0 for `Out`, 1 + the output's number for `In`.
+    /// Orders the lines of one transaction of one account: 0 for `Out`, 1 + the output's (or other payment's) number for `In`.
     pub line: u32,
     /// The transaction.
     pub id: TransactionId,
@@ -119,13 +119,13 @@ pub struct HistoryRecord {
     pub code: ResultCode,
     /// In or out.
     pub direction: Direction,
-    /// The payer, or the payee of the first output.
+    /// The payer, or the payee of the first output or of the hold; for `Out`, the account itself if nobody is paid.
     pub counterparty: Address,
-    /// The output's amount, or for `Out` the total of all outputs (nothing if that overflows).
+    /// What came in, or for `Out` the total of all outputs (nothing if that overflows), or what a hold sets aside.
     pub amount: Amount,
     /// The output's reference (for `Out` the first one's).
     pub reference: Option<[u8; 32]>,
-    /// How many outputs the transaction has.
+    /// How many outputs the transaction has; 0 if it is no transfer.
     pub output_count: u32,
     /// The block's timestamp in milliseconds since the Unix epoch.
     pub timestamp_ms: u64,

@@ -31,7 +31,7 @@ pub struct Check {
     pub nodes: usize,
     /// How many do not.
     pub nodes_down: usize,
-    /// What the load generator's accounts have together, in mites: before as after.
+    /// What the load generator's accounts have together in balances, in mites: with what they have in holds and keys, as before.
     pub balances: Amount,
 }
 

@@ -3,7 +3,9 @@
 //! The same bytes go out again, to another node, as long as a transfer's outcome is open: submitting is idempotent.
 
 use super::senders::Slot;
+use super::workload::Work;
 use farthing_client::{Client, DroppedReason, SubmitQuery, TransactionState, TransactionStatus, Wait};
+use farthing_core::transaction::TransactionId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -38,6 +40,10 @@ pub struct Transfer {
     pub intended: Instant,
     /// The signed encoding.
     pub bytes: Vec<u8>,
+    /// The transaction.
+    pub id: TransactionId,
+    /// What follows from it.
+    pub work: Work,
 }
 
 /// A transfer whose outcome is known, or given up.
@@ -48,6 +54,10 @@ pub struct Settled {
     pub intended: Instant,
     /// When its outcome was known.
     pub finished: Instant,
+    /// The transaction.
+    pub id: TransactionId,
+    /// What follows from it, if it is final.
+    pub work: Work,
     /// The outcome.
     pub outcome: Outcome,
 }
@@ -135,7 +145,8 @@ pub async fn submit(nodes: Arc<Nodes>, mut transfers: Vec<Transfer>, give_up: In
 }
 
 fn settle(transfer: Transfer, finished: Instant, outcome: Outcome) -> Settled {
-    Settled { slot: transfer.slot, intended: transfer.intended, finished, outcome }
+    let Transfer { slot, intended, id, work, .. } = transfer;
+    Settled { slot, intended, finished, id, work, outcome }
 }
 
 /// The outcome that an answer means; `None` while it is open.

@@ -5,7 +5,7 @@ use crate::fake_network::{Behaviour, DELAY, FakeNetwork};
 use std::collections::BTreeSet;
 
 fn options(network: &FakeNetwork, rate: u32, check: bool) -> Options {
-    Options { rate, seconds: 1, check, json: true, find: network.find() }
+    Options { rate, seconds: 1, mixed: false, check, json: true, find: network.find() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

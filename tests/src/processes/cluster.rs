@@ -131,7 +131,7 @@ impl Cluster {
         let keys: Vec<SecretKey> = (0..options.accounts).map(account_key).collect();
         let accounts = keys.iter().map(|key| (Address(key.public_key()), BALANCE)).collect();
         let prefix: AddressPrefix = "farf".parse().expect("a prefix");
-        let genesis = Genesis::new("farthing-faults", &prefix, unix_ms(), Parameters::default(), validators, accounts)
+        let genesis = Genesis::new("farthing-faults", &prefix, unix_ms(), Parameters::generous(), validators, accounts)
             .expect("a valid genesis document");
         for (number, node) in nodes.iter().enumerate() {
             fs::write(node.home.join("genesis.json"), genesis.to_json()).expect("room for a test");

@@ -8,7 +8,8 @@ use farthing_core::amount::Amount;
 use farthing_core::block::{BlockHash, DropReason, ResultCode};
 use farthing_core::execution::Ledger;
 use farthing_core::hash::{ChainHash, Digest};
-use farthing_core::transaction::{TransactionId, VerifiedTransaction};
+use farthing_core::keys::PublicKey;
+use farthing_core::transaction::{Operation, TransactionId, VerifiedTransaction};
 use farthing_node::replica::Settled;
 use farthing_node::storage::memory::MemoryStorage;
 use farthing_node::storage::{BlockRecord, Storage};
@@ -77,6 +78,9 @@ struct KnownBlock {
     timestamp_ms: u64,
 }
 
+/// What a transaction uses up: a nonce of a signer for an account.
+type NonceOf = (Address, PublicKey, u64);
+
 /// The checker: what all honest nodes together have shown so far.
 pub struct Checker {
     chain: ChainHash,
@@ -94,10 +98,13 @@ pub struct Checker {
     /// Nodes whose disk was replaced by an empty one or an old copy.
     replaced: BTreeSet<NodeId>,
     /// What clients signed.
-    issued: BTreeMap<TransactionId, (Address, u64)>,
+    issued: BTreeMap<TransactionId, NonceOf>,
+    /// The holds and delegated keys that there may be.
+    holds: Vec<TransactionId>,
+    keys: BTreeSet<(Address, PublicKey)>,
     /// What consumed a nonce, and where.
     results: BTreeMap<TransactionId, (u64, u32, ResultCode)>,
-    consumed: BTreeMap<(Address, u64), TransactionId>,
+    consumed: BTreeMap<NonceOf, TransactionId>,
     /// What clients were told.
     acknowledged: BTreeMap<TransactionId, ResultCode>,
 }
@@ -115,6 +122,8 @@ impl Checker {
             signed: BTreeMap::new(),
             replaced: BTreeSet::new(),
             issued: BTreeMap::new(),
+            holds: Vec::new(),
+            keys: BTreeSet::new(),
             results: BTreeMap::new(),
             consumed: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
@@ -124,7 +133,12 @@ impl Checker {
     /// A client signed this.
     pub fn issued(&mut self, transaction: &VerifiedTransaction) {
         let body = transaction.transaction();
-        self.issued.insert(transaction.id(), (body.sender, body.nonce));
+        self.issued.insert(transaction.id(), (body.sender, body.signer(), body.nonce));
+        match &body.operation {
+            Operation::OpenHold(_) => self.holds.push(transaction.id()),
+            Operation::SetKey(set) => drop(self.keys.insert((body.sender, set.public_key))),
+            _ => {}
+        }
     }
 
     /// An honest node is about to store a commit.
@@ -250,12 +264,13 @@ impl Checker {
         {
             return Err(Violation::Agreement(format!("node {node} stands at another block {height} than others")));
         }
-        let held: u128 = self
-            .addresses
-            .iter()
-            .filter_map(|address| ledger.account(address))
-            .map(|account| u128::from(account.balance.mites()) + u128::from(account.reserve.mites()))
-            .sum();
+        let sum = |amounts: &[Amount]| amounts.iter().map(|amount| u128::from(amount.mites())).sum::<u128>();
+        let accounts = self.addresses.iter().filter_map(|address| ledger.account(address));
+        let holds = self.holds.iter().filter_map(|id| ledger.hold(id));
+        let keys = self.keys.iter().filter_map(|(owner, key)| ledger.key(owner, key));
+        let held = accounts.map(|account| sum(&[account.balance, account.reserve])).sum::<u128>()
+            + holds.map(|hold| sum(&[hold.rest(), hold.reserve])).sum::<u128>()
+            + keys.map(|key| sum(&[key.reserve])).sum::<u128>();
         if held != u128::from(self.supply.mites()) {
             return Err(Violation::Supply(format!(
                 "node {node} has {held} mites at block {height}, not {}",

@@ -1,5 +1,6 @@
-//! Clients: a seeded workload of good, bad and contradictory transfers, and what must become of each.
+//! Clients: a seeded workload of good, bad and contradictory transfers and other operations, and what must become of each.
 
+use super::operations::{Opened, app_key};
 use super::random::{MILLION, Random};
 use farthing_core::address::Address;
 use farthing_core::amount::{Amount, MITES_PER_FAR};
@@ -12,16 +13,16 @@ use farthing_core::transaction::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Accounts of the genesis document.
-const FUNDED: usize = 8;
+pub(super) const FUNDED: usize = 8;
 
 /// Addresses without an account at first; all but the last may be opened.
-const UNFUNDED: usize = 24;
+pub(super) const UNFUNDED: usize = 24;
 
 /// What an account has in the beginning.
 const BALANCE_FAR: u64 = 1_000;
 
 /// How long a transaction is valid that must be settled, in milliseconds.
-const VALIDITY_MS: u64 = 1_800_000;
+pub(super) const VALIDITY_MS: u64 = 1_800_000;
 
 /// What must become of a transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,17 +47,22 @@ pub struct Order {
 
 /// All clients.
 pub struct Clients {
-    chain: ChainHash,
-    random: Random,
-    owners: Vec<Owner>,
+    pub(super) chain: ChainHash,
+    pub(super) random: Random,
+    pub(super) owners: Vec<Owner>,
     orders: Vec<Order>,
+    /// All that were asked for, the newest last.
+    pub(super) holds: Vec<Opened>,
     by_id: BTreeMap<TransactionId, usize>,
 }
 
-struct Owner {
+pub(super) struct Owner {
     key: SecretKey,
-    address: Address,
+    pub(super) address: Address,
     next_nonce: u64,
+    /// The key that the owner delegates to now and then, and that signs its vouchers.
+    pub(super) app: SecretKey,
+    pub(super) next_app_nonce: u64,
     /// Nonces whose transactions must settle and have not.
     open: BTreeSet<u64>,
 }
@@ -67,12 +73,14 @@ impl Clients {
         let mut random = Random::new(seed, "clients");
         let owners = (0..FUNDED + UNFUNDED)
             .map(|_| {
-                let key = SecretKey::from_seed(&random.bytes());
+                let seed = random.bytes();
+                let key = SecretKey::from_seed(&seed);
                 let address = Address(key.public_key());
-                Owner { key, address, next_nonce: 1, open: BTreeSet::new() }
+                Owner { key, address, next_nonce: 1, app: app_key(&seed), next_app_nonce: 1, open: BTreeSet::new() }
             })
             .collect();
-        Clients { chain: ChainHash::ZERO, random, owners, orders: Vec::new(), by_id: BTreeMap::new() }
+        let (orders, holds) = (Vec::new(), Vec::new());
+        Clients { chain: ChainHash::ZERO, random, owners, orders, holds, by_id: BTreeMap::new() }
     }
 
     /// What the genesis document gives them.
@@ -105,6 +113,9 @@ impl Clients {
     pub fn on_settled(&mut self, id: &TransactionId) {
         let Some(order) = self.by_id.get(id) else { return };
         let transaction = self.orders[*order].transaction.transaction();
+        if transaction.authority != Authority::Root {
+            return;
+        }
         let owner = self.owners.iter_mut().find(|owner| owner.address == transaction.sender);
         owner.expect("orders have owners").open.remove(&transaction.nonce);
     }
@@ -112,7 +123,7 @@ impl Clients {
     /// A plain transfer that must be settled. Returns its number.
     pub fn transfer(&mut self, now_ms: u64) -> usize {
         let outputs = vec![self.output(FUNDED, 1..=1_000, false)];
-        self.order(0, outputs, now_ms + VALIDITY_MS)
+        self.pay(0, outputs, now_ms + VALIDITY_MS)
     }
 
     /// Signs one more transaction, if some are bad perhaps two that contradict one another. Returns the numbers of the new orders.
@@ -125,38 +136,39 @@ impl Clients {
         }
         let until_ms = now_ms + VALIDITY_MS;
         match self.random.range(0..=if has_bad { 99 } else { 69 }) {
-            0..=49 => {
+            0..=29 => self.any_operation(sender, now_ms),
+            30..=49 => {
                 let outputs = vec![self.output(FUNDED, 1..=1_000, false)];
-                self.order(sender, outputs, until_ms);
+                self.pay(sender, outputs, until_ms);
             }
             50..=59 => {
                 let count = self.random.range(2..=20);
                 let outputs = (0..count).map(|_| self.output(FUNDED + UNFUNDED - 1, 1..=5_000_000, true)).collect();
-                self.order(sender, outputs, until_ms);
+                self.pay(sender, outputs, until_ms);
             }
             60..=69 => {
                 let outputs = vec![self.output(FUNDED + UNFUNDED - 1, 1..=1_000_000, true)];
-                self.order(sender, outputs, until_ms);
+                self.pay(sender, outputs, until_ms);
             }
             70 => {
                 let output = Output { amount: Amount::from_mites(u64::MAX), ..self.output(FUNDED, 1..=1, false) };
-                self.order(sender, vec![output.clone(), output], until_ms);
+                self.pay(sender, vec![output.clone(), output], until_ms);
             }
             71..=75 => {
                 let all = BALANCE_FAR * MITES_PER_FAR * FUNDED as u64;
                 let outputs = vec![self.output(FUNDED, all / 4..=all * 2, false)];
-                self.order(sender, outputs, until_ms);
+                self.pay(sender, outputs, until_ms);
             }
             76..=78 => {
                 let outputs = vec![self.output(FUNDED + UNFUNDED, 1..=1_000, false)];
-                self.order(sender, outputs, until_ms);
+                self.pay(sender, outputs, until_ms);
             }
             79..=83 => self.short_lived(sender, now_ms),
             84..=89 => self.contradiction(sender, now_ms),
             90..=93 => self.impossible(sender, now_ms),
             _ => {
                 let outputs = vec![self.output(FUNDED, 1..=1_000, false)];
-                let order = self.order(sender, outputs, until_ms);
+                let order = self.pay(sender, outputs, until_ms);
                 self.orders[order].copies = self.random.range(2..=4) as usize;
             }
         }
@@ -192,7 +204,7 @@ impl Clients {
     fn short_lived(&mut self, sender: usize, now_ms: u64) {
         let outputs = vec![self.output(FUNDED, 1..=1_000, false)];
         let until_ms = (now_ms + 1_000).saturating_sub(self.random.range(0..=1_500));
-        let order = self.order(sender, outputs, until_ms);
+        let order = self.pay(sender, outputs, until_ms);
         let owner = &mut self.owners[sender];
         owner.open.remove(&(owner.next_nonce - 1));
         self.orders[order].fate = Fate::Either;
@@ -202,7 +214,7 @@ impl Clients {
     fn contradiction(&mut self, sender: usize, now_ms: u64) {
         for _ in 0..2 {
             let outputs = vec![self.output(FUNDED, 1..=1_000_000, false)];
-            self.order(sender, outputs, now_ms + VALIDITY_MS);
+            self.pay(sender, outputs, now_ms + VALIDITY_MS);
             self.owners[sender].next_nonce -= 1;
         }
         self.owners[sender].next_nonce += 1;
@@ -219,35 +231,47 @@ impl Clients {
             2 => (nobody, 1, until_ms),
             _ => (sender, self.owners[sender].next_nonce, now_ms + 10 * 3_600_000),
         };
-        let transaction = self.sign(sender, nonce, outputs, until_ms);
-        self.push(Order { transaction, fate: Fate::Never, copies: 1 });
+        let transaction = self.sign(sender, Authority::Root, nonce, Operation::Transfer { outputs }, until_ms);
+        self.push(transaction, Fate::Never);
     }
 
-    fn order(&mut self, sender: usize, outputs: Vec<Output>, valid_until_ms: u64) -> usize {
+    fn pay(&mut self, sender: usize, outputs: Vec<Output>, valid_until_ms: u64) -> usize {
+        self.order(sender, Operation::Transfer { outputs }, valid_until_ms)
+    }
+
+    /// Signs an operation with the owner's own key, whose nonces must all be consumed in the end.
+    pub(super) fn order(&mut self, sender: usize, operation: Operation, valid_until_ms: u64) -> usize {
         let nonce = self.owners[sender].next_nonce;
         self.owners[sender].next_nonce += 1;
         self.owners[sender].open.insert(nonce);
-        let transaction = self.sign(sender, nonce, outputs, valid_until_ms);
-        self.push(Order { transaction, fate: Fate::Settles, copies: 1 })
+        let transaction = self.sign(sender, Authority::Root, nonce, operation, valid_until_ms);
+        self.push(transaction, Fate::Settles)
     }
 
-    fn push(&mut self, order: Order) -> usize {
-        self.by_id.insert(order.transaction.id(), self.orders.len());
-        self.orders.push(order);
+    pub(super) fn push(&mut self, transaction: VerifiedTransaction, fate: Fate) -> usize {
+        self.by_id.insert(transaction.id(), self.orders.len());
+        self.orders.push(Order { transaction, fate, copies: 1 });
         self.orders.len() - 1
     }
 
-    fn sign(&self, sender: usize, nonce: u64, outputs: Vec<Output>, valid_until_ms: u64) -> VerifiedTransaction {
-        let Owner { key, address, .. } = &self.owners[sender];
-        let operation = Operation::Transfer { outputs };
-        Transaction { sender: *address, authority: Authority::Root, nonce, valid_until_ms, operation }
+    pub(super) fn sign(
+        &self,
+        sender: usize,
+        authority: Authority,
+        nonce: u64,
+        operation: Operation,
+        valid_until_ms: u64,
+    ) -> VerifiedTransaction {
+        let Owner { key, app, address, .. } = &self.owners[sender];
+        let key = if authority == Authority::Root { key } else { app };
+        Transaction { sender: *address, authority, nonce, valid_until_ms, operation }
             .sign(&self.chain, key)
             .verify(&self.chain)
-            .expect("the owner's key signs for the owner")
+            .expect("the owner's keys sign for the owner")
     }
 
     /// A payment to one of the first so many owners.
-    fn output(&mut self, owners: usize, mites: std::ops::RangeInclusive<u64>, open: bool) -> Output {
+    pub(super) fn output(&mut self, owners: usize, mites: std::ops::RangeInclusive<u64>, open: bool) -> Output {
         let to = self.owners[self.random.position(owners)].address;
         let reference = self.random.chance(MILLION / 2).then(|| self.random.bytes());
         Output { to, amount: Amount::from_mites(self.random.range(mites)), reference, open }

@@ -11,7 +11,7 @@
 //! # Faults
 //! [`fault::Fault`] lists them. A seed draws a few kinds of them, or many, and how bad each is: machines that lose power
 //! in the middle of what they want done, disks that fail to sync, clocks that jump; networks that cut, lose, repeat, reorder and
-//! delay, at random or against the protocol; clients that make no sense; and up to f Byzantine validators of n = 3f + 1: silent
+//! delay, at random or against the protocol; clients that make no sense, with operations of every kind; and up to f Byzantine validators of n = 3f + 1: silent
 //! ones, twins (two replicas with one key), and [`adversary`]s with a program of their own.
 //!
 //! # Checks
@@ -20,7 +20,7 @@
 //! | each commit or block that an honest node is about to store | it is what every other one has; nonces are consumed once, by what their owner signed; time does not run backwards |
 //! | each own vertex that it sends | no other one left for the slot; the signing state on disk knows of it |
 //! | each result that it tells clients | it is in that block; its commit is durable |
-//! | each block and each start | all the money is there; what clients were told of is there |
+//! | each block and each start | all the money is there, in balances, holds and reserves; what clients were told of is there |
 //! | every few steps | what it holds in memory is within [bounds](health::Bounds) |
 //! | the end of the faults | commits resume within [ten rounds](health::RESUME_ROUNDS_MAX); everything is settled, executed and certified everywhere within [a minute](run()) |
 //! | that | rounds go on, slowly; states are equal; what was acknowledged is stored; there is evidence against all who signed two vertices for a slot; the ledgers' own audit |
@@ -38,6 +38,7 @@ pub mod health;
 mod machines;
 pub mod network;
 pub mod node;
+mod operations;
 pub mod plan;
 pub mod random;
 mod run;

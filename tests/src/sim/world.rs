@@ -361,6 +361,6 @@ fn genesis(keys: &[SecretKey], clients: &Clients, random: &mut Random) -> Genesi
         })
         .collect();
     let prefix = "far".parse().expect("a good prefix");
-    Genesis::new("simulation", &prefix, EPOCH_MS, Parameters::default(), validators, clients.genesis_accounts())
+    Genesis::new("simulation", &prefix, EPOCH_MS, Parameters::generous(), validators, clients.genesis_accounts())
         .expect("a good genesis document")
 }

@@ -68,7 +68,8 @@ fn transfers_are_final_alike_on_all_validators_and_survive_a_restart() {
         let rounds = status(&testnet.apis()[0])?.round - from;
         (rounds <= 8).then_some(())
     });
-    testnet.load(200, 2, true);
+    let report = testnet.load_with(600, 5, &["--mixed", "--check"]);
+    assert_eq!(report["final"], report["submitted"], "nothing of a mix of all operations is rejected: {report}");
 }
 
 #[test]

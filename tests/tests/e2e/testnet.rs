@@ -149,12 +149,15 @@ impl Testnet<'_> {
 
     /// Runs `farthing-testnet load`, and checks at its end that supply and state are the same everywhere.
     pub fn load(&self, rate: u32, seconds: u32, check: bool) -> Value {
+        self.load_with(rate, seconds, if check { &["--check"] } else { &[] })
+    }
+
+    /// The same with these options.
+    pub fn load_with(&self, rate: u32, seconds: u32, options: &[&str]) -> Value {
         let mut command = self.home.command("farthing-testnet");
         command.args(["load", "--json", "--rate", &rate.to_string(), "--seconds", &seconds.to_string()]);
         command.arg("--state").arg(self.home.path("state"));
-        if check {
-            command.arg("--check");
-        }
+        command.args(options);
         Ended::from(command.output().expect("the load generator runs")).ok().json()
     }
 }

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use farthing_consensus::commit::Commit;
 use farthing_consensus::committee::Committee;
 use farthing_consensus::vertex::{SignedHeader, VerifiedVertex, VertexHeader};
-use farthing_core::account_proof::AccountProof;
 use farthing_core::address::{Address, AddressPrefix};
 use farthing_core::amount::Amount;
+use farthing_core::bandwidth::BandwidthParameters;
 use farthing_core::block::{BlockHeader, TransactionResult};
 use farthing_core::certificate::{Attestation, Certificate, CertificateAttestation};
 use farthing_core::execution::{CommitContext, Execution, Ledger};
@@ -15,6 +15,7 @@ use farthing_core::genesis::{Genesis, Parameters, Validator};
 use farthing_core::hash::Digest;
 use farthing_core::keys::SecretKey;
 use farthing_core::receipt::{Receipt, transaction_path};
+use farthing_core::state_proof::StateProof;
 use farthing_core::transaction::{Authority, Operation, Output, SignedTransaction, Transaction};
 use std::sync::LazyLock;
 
@@ -48,7 +49,18 @@ fn make_genesis() -> Genesis {
         public_key: key(100 + n).public_key(),
         network_key: key(110 + n).public_key(),
     };
-    let parameters = Parameters { account_reserve: Amount::from_mites(100), validity_max_ms: 60_000 };
+    // Genesis documents relate bandwidth to the reserve, which is small here.
+    let bandwidth = BandwidthParameters {
+        base_bytes: 1_000_000_000,
+        bytes_per_far: 10_000_000_000_000_000,
+        ..BandwidthParameters::generous()
+    };
+    let parameters = Parameters {
+        account_reserve: Amount::from_mites(100),
+        validity_max_ms: 60_000,
+        bandwidth,
+        ..Parameters::default()
+    };
     let accounts = vec![(address(1), Amount::from_mites(10_000)), (address(2), Amount::from_mites(5_000))];
     Genesis::new("fuzzing", &prefix(), GENESIS_MS, parameters, (1..=4).map(validator).collect(), accounts)
         .expect("a good genesis document")
@@ -84,7 +96,7 @@ pub struct Chain {
     /// A receipt for each transfer, some with links in the certificate.
     pub receipts: Vec<Receipt>,
     /// Proofs of accounts, one with a link in the certificate.
-    pub proofs: Vec<AccountProof>,
+    pub proofs: Vec<StateProof>,
     /// Flushes of the state.
     pub flushes: Vec<StateFlush>,
 }

@@ -1,11 +1,11 @@
-//! Receipts and account proofs: what wallets take from strangers.
+//! Receipts and state proofs: what wallets take from strangers.
 
 use crate::fixtures::{chain, genesis};
 use crate::{canonical, json};
-use farthing_core::account_proof::{ACCOUNT_PROOF_BYTES_MAX, AccountProof};
 use farthing_core::certificate::{CERTIFIED_HEADER_BYTES_MAX, Certificate};
 use farthing_core::codec;
 use farthing_core::receipt::{RECEIPT_BYTES_MAX, Receipt};
+use farthing_core::state_proof::{STATE_PROOF_BYTES_MAX, StateProof};
 use farthing_fuzz::Target;
 
 /// The tokens of JSON, and what numbers and strings get wrong.
@@ -44,9 +44,9 @@ fn claim(receipt: &Receipt) -> Result<(String, u64), String> {
     Ok((format!("{} {:?} {}", verified.id, verified.code, verified.block), verified.timestamp_ms))
 }
 
-fn proof_claim(proof: &AccountProof) -> Result<String, String> {
+fn proof_claim(proof: &StateProof) -> Result<String, String> {
     proof.verify(genesis()).map_err(|error| error.to_string())?;
-    Ok(format!("{:?} {:?} {}", proof.address, proof.account, proof.header.hash()))
+    Ok(format!("{:?} {}", proof.value, proof.header.hash()))
 }
 
 #[test]
@@ -68,13 +68,13 @@ fn receipts() {
 fn account_proofs() {
     let proofs = chain().proofs;
     let claims: Vec<_> = proofs.iter().map(proof_claim).collect();
-    let check = |proof: &AccountProof| {
+    let check = |proof: &StateProof| {
         let claim = proof_claim(proof);
         assert!(claim.is_err() || claims.contains(&claim), "a forged proof: {claim:?}");
         claim.map(drop)
     };
     let encoded = proofs.iter().map(codec::encode).collect();
-    Target::bytes("account-proof", encoded, |input| check(&canonical(input, ACCOUNT_PROOF_BYTES_MAX)?)).check();
+    Target::bytes("account-proof", encoded, |input| check(&canonical(input, STATE_PROOF_BYTES_MAX)?)).check();
     let texts = proofs.iter().map(|proof| serde_json::to_string(proof).expect("plain data")).collect();
     Target::text("account-proof-json", texts, JSON, |input| check(&json(input)?)).check();
 }
@@ -115,7 +115,7 @@ fn an_account_proof_with_any_bit_flipped_is_refused() {
         for bit in 0..8 * bytes.len() {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            let accepted = AccountProof::decode(&flipped).is_ok_and(|proof| proof.verify(genesis()).is_ok());
+            let accepted = StateProof::decode(&flipped).is_ok_and(|proof| proof.verify(genesis()).is_ok());
             assert!(!accepted, "accepted with bit {bit} flipped");
         }
     }

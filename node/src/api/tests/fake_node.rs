@@ -14,7 +14,6 @@ use farthing_client::transfer;
 use farthing_consensus::commit::Commit;
 use farthing_consensus::committee::Committee;
 use farthing_consensus::vertex::VertexRef;
-use farthing_core::account_proof::AccountProof;
 use farthing_core::address::{Address, AddressPrefix};
 use farthing_core::amount::Amount;
 use farthing_core::block::{BlockHeader, TransactionResult};
@@ -25,6 +24,7 @@ use farthing_core::hash::Digest;
 use farthing_core::keys::SecretKey;
 use farthing_core::receipt::{Receipt, transaction_path};
 use farthing_core::state_chunk::{SlotBytes, StateChunk};
+use farthing_core::state_proof::StateProof;
 use farthing_core::transaction::{Output, SignedTransaction, TransactionId, VerifiedTransaction};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -94,7 +94,7 @@ impl FakeNode {
         let far = |far| Amount::from_far(far).expect("a small amount");
         let accounts = vec![(address(1), far(1_000)), (address(2), far(10))];
         let genesis =
-            Genesis::new("testing", &prefix(), GENESIS_MS, Parameters::default(), members.collect(), accounts)
+            Genesis::new("testing", &prefix(), GENESIS_MS, Parameters::generous(), members.collect(), accounts)
                 .expect("a good genesis document");
         let state = State {
             mode: Mode::Certifies,
@@ -368,7 +368,7 @@ impl NodeView for FakeNode {
         })
     }
 
-    fn account_proof(&self, address: Address) -> BoxFuture<'_, Result<Option<AccountProof>, Unavailable>> {
+    fn account_proof(&self, address: Address) -> BoxFuture<'_, Result<Option<StateProof>, Unavailable>> {
         self.answer(|state| {
             let proof = state.ledger.prove_account(&address)?;
             let certificate = self.certificate(proof.header().height)?;

@@ -88,7 +88,8 @@ async fn account_proofs_verify() {
     server.post_encoded("", &[server.node.payment(2, &[(address(3), 7, false)])]).await;
     let proof = client.account_proof(&text(3)).await.expect("a proof");
     proof.verify(&genesis).expect("a good proof");
-    assert_eq!((proof.address, proof.account.balance), (address(3), Amount::from_mites(7)));
+    let (proven, account) = proof.account().expect("a proof of an account");
+    assert_eq!((*proven, account.balance), (address(3), Amount::from_mites(7)));
 }
 
 #[tokio::test]

@@ -94,12 +94,16 @@ async fn what_is_refused_says_why() {
     let signed = [server.node.payment(1, &[(address(2), 5, false)])];
     let drops = [
         (DropReason::UnknownSender, DroppedReason::UnknownSender),
+        (DropReason::UnknownKey, DroppedReason::UnknownKey),
         (DropReason::Expired, DroppedReason::Expired),
         (DropReason::ValidTooLong, DroppedReason::ValidTooLong),
         (DropReason::NonceUsed, DroppedReason::NonceUsed),
         (DropReason::NonceTooHigh, DroppedReason::NonceTooHigh),
+        (DropReason::InsufficientBandwidth, DroppedReason::InsufficientBandwidth),
     ];
     let mut cases: Vec<_> = drops.map(|(drop, reason)| (RefuseReason::Dropped(drop), reason)).to_vec();
+    let later = RefuseReason::Later { reason: DropReason::InsufficientBandwidth, passes_at_ms: 77 };
+    cases.push((later, DroppedReason::InsufficientBandwidth));
     cases.push((RefuseReason::BadSignature, DroppedReason::BadSignature));
     cases.push((RefuseReason::SenderFull, DroppedReason::SenderLimit));
     for (refused, reason) in cases {
@@ -108,6 +112,7 @@ async fn what_is_refused_says_why() {
         let status = one(&answer);
         assert_eq!((answer.status, status.status, status.reason), (200, TransactionState::Dropped, Some(reason)));
         assert!(status.detail.is_some_and(|detail| !detail.is_empty()));
+        assert_eq!(status.passes_at_ms, (refused == later).then_some(77));
     }
     for refused in [RefuseReason::NotReady, RefuseReason::MempoolFull] {
         server.node.set_mode(Mode::Refuses(refused));

@@ -1,6 +1,7 @@
 //! Whole replicas over storage in memory: validators and full nodes in one thread and virtual time, nothing lost, every message on
 //! the spot, but for machines that are cut off or whose disk hangs. What goes wrong at random is the simulator's matter.
 
+mod bandwidth;
 mod forwarding;
 mod serving;
 mod uncommitted;
@@ -50,7 +51,12 @@ struct Cluster {
 impl Cluster {
     /// Everybody is started, nobody connected.
     fn new(validators: usize, full_nodes: usize) -> Cluster {
-        let genesis = genesis_of(validators as u8);
+        Cluster::of(genesis_of(validators as u8), full_nodes)
+    }
+
+    /// The same on another network.
+    fn of(genesis: Genesis, full_nodes: usize) -> Cluster {
+        let validators = genesis.validators().len();
         let committee = Arc::new(Committee::from_genesis(&genesis));
         let machines = (0..validators + full_nodes).map(|_| Machine::default()).collect();
         let mut cluster = Cluster { genesis, committee, validators, machines, now_ms: 1_000, queue: VecDeque::new() };
@@ -66,12 +72,16 @@ impl Cluster {
     /// The same, everybody connected to every validator.
     fn connected(validators: usize, full_nodes: usize) -> Cluster {
         let mut cluster = Cluster::new(validators, full_nodes);
-        for one in 0..cluster.machines.len() {
-            for other in one + 1..cluster.machines.len() {
-                cluster.connect(one, other);
+        cluster.connect_all();
+        cluster
+    }
+
+    fn connect_all(&mut self) {
+        for one in 0..self.machines.len() {
+            for other in one + 1..self.machines.len() {
+                self.connect(one, other);
             }
         }
-        cluster
     }
 
     fn start(&mut self, id: MachineId) {
