@@ -1,5 +1,13 @@
 //! The command line.
 
+mod payments;
+mod values;
+
+pub use payments::{
+    Allowed, CancelArgs, ChannelCommand, ClosingArgs, DelegateArgs, HoldCommand, LinkCommand, PayArgs, PayManyArgs,
+    PolicyArgs, PolicyCommand, ProofArgs, ReclaimArgs, RemoveArgs, RequestArgs, SigningArgs, WatchArgs,
+};
+
 use crate::output::Format;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -53,12 +61,48 @@ pub enum Command {
         #[arg(long)]
         verify: bool,
     },
+    /// Show what an account may still send, and when that grows back
+    Bandwidth {
+        /// An address, or the name of a key; your own key without it
+        #[arg(value_name = "ADDRESS|NAME")]
+        account: Option<String>,
+    },
     /// Pay somebody and wait until the payment is final
     Send(SendArgs),
+    /// Pay many: a CSV file with the columns "to", "amount" and, if you like, "reference" and "open"
+    PayMany(PayManyArgs),
+    /// Ask for a payment: prints a text and a QR code for the payer
+    Request(RequestArgs),
+    /// Pay a payment request
+    Pay(PayArgs),
+    /// Pay somebody who has no account yet, by a link
+    #[command(subcommand)]
+    Link(LinkCommand),
+    /// Set money aside for somebody: deposits, authorisations, swaps
+    #[command(subcommand)]
+    Hold(HoldCommand),
+    /// Pay a little very often, off the ledger, and settle once
+    #[command(subcommand)]
+    Channel(ChannelCommand),
+    /// Show the limits of your account, or change them
+    Policy(PolicyArgs),
+    /// Make sure that a transaction that is not final yet never will be
+    Cancel(CancelArgs),
+    /// Free an account that was empty for a day; its reserve goes back to whoever opened it
+    Reclaim(ReclaimArgs),
+    /// Show what happens, as it happens
+    Watch(WatchArgs),
     /// Show what went in and out, newest first
     History(HistoryArgs),
     /// Fetch the proof of a payment and check it, or check a saved one offline
     Receipt(ReceiptArgs),
+    /// Fetch the proof of what an account, a hold or a delegated key holds, and check it
+    Proof(ProofArgs),
+    /// Check a saved receipt or proof, without any network
+    Verify {
+        /// The file, "-" for standard input
+        file: PathBuf,
+    },
     /// Show the payments whose outcome is open; ask about them and send them again
     #[command(visible_alias = "resume")]
     Pending,
@@ -98,8 +142,16 @@ pub enum KeysCommand {
         #[command(flatten)]
         protection: Protection,
     },
-    /// List the keys with their addresses
-    List,
+    /// List the keys with their addresses, or the delegated keys of an account
+    List {
+        /// The account whose delegated keys to list: an address, or the name of a key
+        #[arg(long, value_name = "ADDRESS|NAME")]
+        account: Option<String>,
+    },
+    /// Let another key spend from your account, within limits
+    Delegate(DelegateArgs),
+    /// End a delegated key
+    Remove(RemoveArgs),
     /// Show a key's private seed, for import elsewhere: whoever sees it can spend
     Export {
         /// The name of the key
@@ -139,18 +191,9 @@ pub struct SendArgs {
     /// The payee's mark for this payment: 64 hexadecimal digits, or a text of at most 32 bytes
     #[arg(long, value_name = "HEX|TEXT")]
     pub reference: Option<String>,
-    /// The name of the key to pay with
-    #[arg(long, value_name = "NAME")]
-    pub from: Option<String>,
-    /// Return as soon as a node has taken the payment, before it is final
-    #[arg(long)]
-    pub no_wait: bool,
-    /// Do not ask whether you are sure (asked on a terminal only, and not on a local network)
-    #[arg(long)]
-    pub yes: bool,
-    /// A file whose first line is the password of the key, "-" for standard input
-    #[arg(long, value_name = "FILE")]
-    pub password_file: Option<PathBuf>,
+    /// With which key.
+    #[command(flatten)]
+    pub signing: SigningArgs,
 }
 
 /// Which part of a history to show.

@@ -4,12 +4,15 @@
 //! worst be useless. Three things can be known of a payment: that it is settled (in a block, or never to be in one), that
 //! no node has it, or nothing. Only in the last case the outcome is unknown.
 
+use crate::commands::now_ms;
 use crate::error::Error;
-use crate::journal::{Entry, InFlight};
+use crate::journal::Entry;
 use crate::network::{Network, Node, NodeError, failure_of, unreachable_error};
 use farthing_client::{
     Client, ClientError, DroppedReason, ProblemCode, SubmitQuery, TransactionState, TransactionStatus, Wait,
 };
+use farthing_core::keys::PublicKey;
+use farthing_core::transaction::Authority;
 use std::time::{Duration, Instant};
 
 /// The longest that a node is asked to wait at a time.
@@ -134,6 +137,11 @@ impl Sending<'_> {
         })
     }
 
+    fn is_too_late(&self, passes_at_ms: Option<u64>) -> bool {
+        let deadline_ms = u128::from(now_ms()) + self.time_left().as_millis();
+        passes_at_ms.is_some_and(|at_ms| u128::from(at_ms) > deadline_ms)
+    }
+
     fn time_left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
@@ -159,6 +167,10 @@ impl Sending<'_> {
             }
             // A node that had it before may have had its answer lost: it is not for this one to say.
             TransactionState::Dropped if is_lasting(status.reason) && !self.may_have_arrived => {
+                return Some(Delivery::Refused(status));
+            }
+            // Time will mend it, but not soon enough.
+            TransactionState::Dropped if !self.may_have_arrived && self.is_too_late(status.passes_at_ms) => {
                 return Some(Delivery::Refused(status));
             }
             TransactionState::Dropped => {
@@ -231,8 +243,7 @@ pub enum Finding {
 }
 
 /// Asks about a payment, and sends it again if no node has it and it may still execute.
-pub async fn find_out(network: &Network, payment: &InFlight) -> Result<Finding, Error> {
-    let entry = &payment.entry;
+pub async fn find_out(network: &Network, entry: &Entry) -> Result<Finding, Error> {
     let asked = ask(network, entry).await?;
     match asked.status {
         TransactionState::Executed | TransactionState::Rejected | TransactionState::Expired => {
@@ -292,12 +303,36 @@ fn unknown(
 async fn nonce_state(network: &Network, entry: &Entry) -> Result<(bool, u64), Error> {
     let transaction = &entry.signed.transaction;
     let address = transaction.sender.encode(network.prefix());
+    if let Authority::Key(public_key) = transaction.authority {
+        return key_nonce_state(network, &address, &public_key, transaction.nonce).await;
+    }
     network
         .ask(async |client| match client.account(&address).await {
             Ok(account) => Ok((account.is_fresh(transaction.nonce), account.as_of.timestamp_ms)),
             // Without an account nothing can have been paid from it.
             Err(error) if error.code() == Some(ProblemCode::NoSuchAccount) => {
                 Ok((true, client.status().await?.timestamp_ms))
+            }
+            Err(error) => Err(error),
+        })
+        .await
+}
+
+/// The same of a delegated key. That a key is gone says nothing of what it did before: its nonces count as used then.
+async fn key_nonce_state(
+    network: &Network,
+    address: &str,
+    public_key: &PublicKey,
+    nonce: u64,
+) -> Result<(bool, u64), Error> {
+    network
+        .ask(async |client| match client.keys(address).await {
+            Ok(view) => {
+                let key = view.keys.iter().find(|key| key.public_key == *public_key);
+                Ok((key.is_some_and(|key| key.is_fresh(nonce)), view.as_of.timestamp_ms))
+            }
+            Err(error) if error.code() == Some(ProblemCode::NoSuchAccount) => {
+                Ok((false, client.status().await?.timestamp_ms))
             }
             Err(error) => Err(error),
         })

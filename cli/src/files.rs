@@ -5,7 +5,10 @@
 //! ├── config.toml                        profiles (profile.rs)
 //! ├── genesis/<chain hash>.json          pinned genesis documents
 //! ├── keys/<name>.json                   key files (keyfile.rs)
-//! └── journal/<chain hash>/<public key>/ payments in flight (journal.rs)
+//! ├── journal/<chain hash>/<public key>/ payments in flight (journal.rs)
+//! ├── links/<chain hash>/                payment links that were made here (commands/link.rs)
+//! ├── channels/<chain hash>/             payment channels (commands/channel.rs)
+//! └── payouts/<chain hash>/              payouts to many (commands/pay_many.rs)
 //! ```
 
 use crate::error::Error;
@@ -50,6 +53,21 @@ impl Home {
     /// The folder of the journals of all accounts on a network.
     pub fn journals(&self, chain: &ChainHash) -> PathBuf {
         self.0.join("journal").join(chain.to_string())
+    }
+
+    /// The folder of the payment links that were made here.
+    pub fn links(&self, chain: &ChainHash) -> PathBuf {
+        self.0.join("links").join(chain.to_string())
+    }
+
+    /// The folder of the payment channels.
+    pub fn channels(&self, chain: &ChainHash) -> PathBuf {
+        self.0.join("channels").join(chain.to_string())
+    }
+
+    /// The folder of the payouts to many.
+    pub fn payouts(&self, chain: &ChainHash) -> PathBuf {
+        self.0.join("payouts").join(chain.to_string())
     }
 
     /// Keeps other processes from changing profiles and keys until the file is dropped.

@@ -1,7 +1,7 @@
 //! Hostile bytes in the wallet's files, and words mistyped: see `tests/fuzz/src/lib.rs`.
 
 use crate::files::Home;
-use crate::journal::Journal;
+use crate::journal::{Journal, Signatory};
 use crate::keyfile::KeyFile;
 use crate::mnemonic;
 use crate::profile::Config;
@@ -10,7 +10,7 @@ use farthing_core::address::Address;
 use farthing_core::amount::Amount;
 use farthing_core::hash::Digest;
 use farthing_core::keys::SecretKey;
-use farthing_core::transaction::Output;
+use farthing_core::transaction::{Authority, Output};
 use farthing_fuzz::Target;
 use std::fs;
 
@@ -56,6 +56,10 @@ fn key() -> SecretKey {
     SecretKey::from_seed(&[7; 32])
 }
 
+fn signatory() -> Signatory {
+    Signatory { account: Address(key().public_key()), authority: Authority::Root }
+}
+
 fn home() -> (tempfile::TempDir, Home) {
     let folder = tempfile::tempdir_in(farthing_fuzz::scratch()).expect("a temporary directory");
     let home = Home::locate(Some(folder.path().join("wallet"))).expect("given");
@@ -89,7 +93,7 @@ fn key_files() {
 #[test]
 fn entries_of_the_journal() {
     let (_folder, home) = home();
-    let journal = Journal::open(&home, &CHAIN, &Address(key().public_key())).expect("a folder");
+    let journal = Journal::open(&home, &CHAIN, &signatory()).expect("a folder");
     let output = Output { to: Address(key().public_key()), amount: Amount::from_mites(1), reference: None, open: true };
     let outputs = [vec![output.clone()], vec![Output { reference: Some([1; 32]), ..output }; 3]];
     let path = home.journals(&CHAIN).join(key().public_key().to_string()).join("1.json");
@@ -114,7 +118,7 @@ fn entries_of_the_journal() {
 #[test]
 fn the_highest_number_given_out() {
     let (_folder, home) = home();
-    let journal = Journal::open(&home, &CHAIN, &Address(key().public_key())).expect("a folder");
+    let journal = Journal::open(&home, &CHAIN, &signatory()).expect("a folder");
     let path = home.journals(&CHAIN).join(key().public_key().to_string()).join("high_water");
     let seeds = vec!["1".into(), "340\n".into(), "18446744073709551614".into()];
     Target::text("wallet-high-water", seeds, &["0", "9", "-", "+", " ", "\n", "e9", "00000"], |input| {

@@ -2,7 +2,7 @@
 //!
 //! The ledger takes each nonce once, in a window of 128 below the highest it has seen. So a nonce must never be used for two
 //! payments, not even by two processes or after a crash; and nonce k + 128 must not be used before k is settled, or k could
-//! never be settled any more. An account has a folder:
+//! never be settled any more. An account has a folder, and so has each delegated key, whose nonces are its own:
 //!
 //! ```text
 //! lock           held while a nonce is given out
@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorCode};
 use crate::files::{self, Home};
 use farthing_core::address::Address;
 use farthing_core::hash::ChainHash;
-use farthing_core::transaction::{SIGNED_TRANSACTION_BYTES_MAX, SignedTransaction, TransactionId};
+use farthing_core::transaction::{Authority, SIGNED_TRANSACTION_BYTES_MAX, SignedTransaction, TransactionId};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Read};
@@ -30,7 +30,34 @@ pub const WINDOW: u64 = 128;
 /// The most bytes of a journal file: two hexadecimal digits a byte, and the rest.
 const ENTRY_BYTES_MAX: u64 = 2 * SIGNED_TRANSACTION_BYTES_MAX as u64 + 1_024;
 
-/// The journal of one account on one network.
+/// Who gives out nonces: an account's own key, or a delegated key of it. Each has nonces, and so a journal, of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Signatory {
+    /// The account.
+    pub account: Address,
+    /// Its own key, or a delegated one.
+    pub authority: Authority,
+}
+
+impl Signatory {
+    /// The name of the folder: the account's public key and, after a point, the delegated one.
+    fn folder(&self) -> String {
+        match self.authority {
+            Authority::Root => self.account.0.to_string(),
+            Authority::Key(key) => format!("{}.{key}", self.account.0),
+        }
+    }
+
+    fn of_folder(name: &str) -> Option<Signatory> {
+        let (account, authority) = match name.split_once('.') {
+            None => (name, Authority::Root),
+            Some((account, key)) => (account, Authority::Key(key.parse().ok()?)),
+        };
+        Some(Signatory { account: Address(account.parse().ok()?), authority })
+    }
+}
+
+/// The journal of one signatory on one network.
 #[derive(Debug)]
 pub struct Journal {
     folder: PathBuf,
@@ -72,9 +99,9 @@ struct EntryFile {
 }
 
 impl Journal {
-    /// The journal of an account. Creates its folder.
-    pub fn open(home: &Home, chain: &ChainHash, account: &Address) -> Result<Journal, Error> {
-        let folder = home.journals(chain).join(account.0.to_string());
+    /// The journal of a signatory. Creates its folder.
+    pub fn open(home: &Home, chain: &ChainHash, signatory: &Signatory) -> Result<Journal, Error> {
+        let folder = home.journals(chain).join(signatory.folder());
         files::create_dir(&folder)?;
         Ok(Journal { folder, chain: *chain })
     }
@@ -199,21 +226,21 @@ impl InFlight {
     }
 }
 
-/// The accounts on a network that have a journal, by public key.
-pub fn accounts(home: &Home, chain: &ChainHash) -> Result<Vec<Address>, Error> {
+/// The signatories on a network that have a journal, by public key.
+pub fn signatories(home: &Home, chain: &ChainHash) -> Result<Vec<Signatory>, Error> {
     let folder = home.journals(chain);
     let folders = match fs::read_dir(&folder) {
         Ok(folders) => folders,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(files::failure("read", &folder, &error)),
     };
-    let mut accounts = Vec::new();
+    let mut signatories = Vec::new();
     for entry in folders {
         let entry = entry.map_err(|error| files::failure("read", &folder, &error))?;
-        accounts.extend(entry.file_name().to_str().and_then(|name| name.parse().ok()).map(Address));
+        signatories.extend(entry.file_name().to_str().and_then(Signatory::of_folder));
     }
-    accounts.sort();
-    Ok(accounts)
+    signatories.sort_by_key(Signatory::folder);
+    Ok(signatories)
 }
 
 #[cfg(test)]
@@ -233,7 +260,8 @@ mod tests {
 
     fn journal(folder: &tempfile::TempDir) -> Journal {
         let home = Home::locate(Some(folder.path().to_path_buf())).unwrap();
-        Journal::open(&home, &CHAIN, &Address(key().public_key())).unwrap()
+        let signatory = Signatory { account: Address(key().public_key()), authority: Authority::Root };
+        Journal::open(&home, &CHAIN, &signatory).unwrap()
     }
 
     fn payment(nonce: u64) -> SignedTransaction {
@@ -279,6 +307,20 @@ mod tests {
         claimed.settle().unwrap();
         assert!(journal.claim(1).unwrap().is_none());
         assert_eq!(journal.open_nonces().unwrap(), [0; 0]);
+    }
+
+    #[test]
+    fn an_account_and_its_delegated_keys_have_journals_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(folder.path().to_path_buf())).unwrap();
+        let account = Address(key().public_key());
+        let delegated = Authority::Key(SecretKey::from_seed(&[8; 32]).public_key());
+        let both = [Authority::Root, delegated].map(|authority| Signatory { account, authority });
+        for signatory in &both {
+            let journal = Journal::open(&home, &CHAIN, signatory).unwrap();
+            assert_eq!(journal.lock().unwrap().next_nonce(0).unwrap(), 1, "{signatory:?}");
+        }
+        assert_eq!(signatories(&home, &CHAIN).unwrap(), both);
     }
 
     #[test]

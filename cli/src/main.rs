@@ -4,17 +4,18 @@
 //! it asks the next one, refuses, or says that it does not know. Four rules keep money safe:
 //! - private keys leave a key file only into memory, and come in only by prompt, file or standard input ([`keyfile`]);
 //! - a payment is in the journal, synced, before it is sent ([`journal`]);
-//! - whatever is sent for it, however often, are those bytes ([`delivery`]);
+//! - whatever is sent for it, however often, are those bytes ([`delivery`]); all orders go the same way ([`order`]);
 //! - a number (nonce) is never given to two payments, by however many processes ([`journal::NonceLock`]).
 //!
-//! With `--output json` standard output holds exactly one JSON value: the result, or `{"error": {"code", "exit_code",
-//! "message", …}}` ([`error::ErrorCode`]). Notes and prompts go to standard error. Exit codes: 0 ok, 1 local failure, 2 usage,
-//! 3 no node answers, 4 rejected, 5 insufficient funds, 6 outcome unknown.
+//! With `--output json` standard output holds exactly one JSON value (`farthing watch` prints one a line): the result, or
+//! `{"error": {"code", "exit_code", "message", …}}` ([`error::ErrorCode`]). Notes and prompts go to standard error. Exit codes: 0 ok, 1 local
+//! failure, 2 usage, 3 no node answers, 4 rejected, 5 insufficient funds, 6 outcome unknown.
 #![forbid(unsafe_code)]
 
 mod args;
 mod commands;
 mod delivery;
+mod describe;
 mod error;
 mod files;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod keyfile;
 mod keystore;
 mod mnemonic;
 mod network;
+mod order;
 mod output;
 mod profile;
 mod prompt;
@@ -69,14 +71,27 @@ fn run(cli: Cli) -> Result<(), Error> {
         .map_err(|error| Error::local(format!("cannot start: {error}")))?;
     runtime.block_on(async {
         match cli.command {
-            Command::Keys(command) => commands::keys::run(&context, command),
+            Command::Keys(command) => commands::keys::run(&context, command).await,
             Command::Balance { account, verify: false } => {
                 commands::account::balance(&context, account.as_deref()).await
             }
             Command::Balance { account, verify: true } => {
                 commands::account::proven_balance(&context, account.as_deref()).await
             }
+            Command::Bandwidth { account } => commands::bandwidth::run(&context, account.as_deref()).await,
             Command::Send(args) => commands::send::run(&context, args).await,
+            Command::PayMany(args) => commands::pay_many::run(&context, args).await,
+            Command::Request(args) => commands::request::request(&context, args).await,
+            Command::Pay(args) => commands::request::pay(&context, args).await,
+            Command::Link(command) => commands::link::run(&context, command).await,
+            Command::Hold(command) => commands::hold::run(&context, command).await,
+            Command::Channel(command) => commands::channel::run(&context, command).await,
+            Command::Policy(args) => commands::policy::run(&context, args.command).await,
+            Command::Cancel(args) => commands::cancel::run(&context, args).await,
+            Command::Reclaim(args) => commands::reclaim::run(&context, args).await,
+            Command::Watch(args) => commands::watch::run(&context, args).await,
+            Command::Proof(args) => commands::proofs::proof(&context, args).await,
+            Command::Verify { file } => commands::proofs::verify(&context, &file),
             Command::History(args) => commands::account::history(&context, args).await,
             Command::Receipt(args) => commands::receipt::run(&context, args).await,
             Command::Pending => commands::pending::run(&context).await,

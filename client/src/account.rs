@@ -42,16 +42,23 @@ impl AccountView {
     /// Whether a transaction with this nonce can still execute, by the ledger's sliding window: above `nonce_high`, or among
     /// the 128 up to it and not used yet. (The upper bound of the window is for the node to check.)
     pub fn is_fresh(&self, nonce: u64) -> bool {
-        match self.nonce_high.checked_sub(nonce) {
-            None => true,
-            Some(distance) => nonce > 0 && distance < 128 && self.nonce_seen.0 >> distance & 1 == 0,
-        }
+        self.nonce_seen.is_fresh(self.nonce_high, nonce)
     }
 }
 
 /// The 128 bits of a nonce window, in JSON 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NonceBits(pub u128);
+
+impl NonceBits {
+    /// Whether a nonce is fresh, if `high` is the highest one used and these are the bits below it.
+    pub(crate) fn is_fresh(self, high: u64, nonce: u64) -> bool {
+        match high.checked_sub(nonce) {
+            None => true,
+            Some(distance) => nonce > 0 && distance < 128 && self.0 >> distance & 1 == 0,
+        }
+    }
+}
 
 impl fmt::Display for NonceBits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,14 +124,20 @@ pub struct HistoryPage {
 /// A transaction as one of its accounts sees it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct HistoryEntry {
+    /// The account that sees it so.
+    pub account: String,
     /// The transaction.
     #[schema(value_type = String)]
     pub id: TransactionId,
+    /// What it did.
+    pub operation: OperationName,
     /// Which way the money went.
     pub direction: Direction,
-    /// The other account: the sender of what came in, the payee of what went out if there is only one.
+    /// The other account: the sender of what came in or the other party of the hold that it came from, the payee of what went out
+    /// if there is only one.
     pub counterparty: Option<String>,
-    /// What was paid to this account (in), or by it to others and itself (out, self), in mites. Nothing moved if it was rejected.
+    /// What was paid to this account (in), or by it to others and itself, or set aside (out, self), in mites. Nothing moved if it was
+    /// rejected.
     #[schema(value_type = String, example = "2500000")]
     pub amount: Amount,
     /// What became of it.
@@ -132,14 +145,42 @@ pub struct HistoryEntry {
     pub code: ResultCode,
     /// The reference of the first output that concerns this account, 64 hexadecimal digits.
     pub reference: Option<String>,
+    /// The hold that it opened or is about.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<TransactionId>,
     /// The height of its block.
     pub height: u64,
     /// Its position in the block.
     pub position: u32,
     /// The timestamp of the block in milliseconds since the Unix epoch.
     pub timestamp_ms: u64,
-    /// How many outputs the transfer has.
+    /// How many outputs the transfer has; 0 if it is none.
     pub outputs: u32,
+}
+
+/// What a transaction did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OperationName {
+    /// It paid.
+    Transfer,
+    /// It set money aside.
+    OpenHold,
+    /// It paid from a hold.
+    Capture,
+    /// It gave a hold back, or started its closing.
+    Release,
+    /// It added to a hold.
+    TopUp,
+    /// It set a delegated key.
+    SetKey,
+    /// It removed a delegated key.
+    RemoveKey,
+    /// It set the account's policy.
+    SetPolicy,
+    /// It freed an account.
+    Reclaim,
 }
 
 /// Which way the money of a transaction went, seen from one account.

@@ -5,15 +5,20 @@
 
 use crate::account::{AccountView, HistoryPage, HistoryQuery};
 use crate::block::BlockView;
+use crate::event::{EventTopic, Events, EventsQuery};
 use crate::evidence::Evidence;
+use crate::hold::{HoldView, HoldsPage, ReferencePage};
+use crate::limits::{BandwidthView, KeysView, PolicyView};
 use crate::problem::{Problem, ProblemCode};
 use crate::status::{NodeStatus, ValidatorView};
 use crate::transaction::{SubmitQuery, SubmitResponse, TransactionStatus, WAIT_TIMEOUT_MS_DEFAULT, Wait};
 use farthing_core::genesis::Genesis;
+use farthing_core::hash::Digest;
+use farthing_core::keys::PublicKey;
 use farthing_core::receipt::Receipt;
 use farthing_core::state_proof::StateProof;
 use farthing_core::transaction::{SignedTransaction, TransactionId};
-use reqwest::{Method, RequestBuilder, Response, Url, header};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
@@ -209,6 +214,86 @@ impl Client {
         self.answer(request).await
     }
 
+    /// What an account may still send.
+    ///
+    /// # Errors
+    /// [`ClientError`], with [`ProblemCode::NoSuchAccount`] if there is none.
+    pub async fn bandwidth(&self, address: &str) -> Result<BandwidthView, ClientError> {
+        self.get(&format!("v1/accounts/{address}/bandwidth")).await
+    }
+
+    /// The delegated keys of an account.
+    ///
+    /// # Errors
+    /// [`ClientError`], with [`ProblemCode::NoSuchAccount`] if there is none.
+    pub async fn keys(&self, address: &str) -> Result<KeysView, ClientError> {
+        self.get(&format!("v1/accounts/{address}/keys")).await
+    }
+
+    /// The proof of a delegated key's state. It is not checked here: call [`StateProof::verify`].
+    ///
+    /// # Errors
+    /// [`ClientError`], with [`ProblemCode::NoSuchKey`] if there is none.
+    pub async fn key_proof(&self, address: &str, public_key: &PublicKey) -> Result<StateProof, ClientError> {
+        self.get(&format!("v1/accounts/{address}/keys/{public_key}/proof")).await
+    }
+
+    /// The owner's own limits of an account.
+    ///
+    /// # Errors
+    /// [`ClientError`], with [`ProblemCode::NoSuchAccount`] if there is none.
+    pub async fn policy(&self, address: &str) -> Result<PolicyView, ClientError> {
+        self.get(&format!("v1/accounts/{address}/policy")).await
+    }
+
+    /// A page of the holds that an account is payer or payee of, closed ones too, newest first.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn holds(&self, address: &str, query: &HistoryQuery) -> Result<HoldsPage, ClientError> {
+        self.answer(self.request(Method::GET, &format!("v1/accounts/{address}/holds")).query(query)).await
+    }
+
+    /// A hold.
+    ///
+    /// # Errors
+    /// [`ClientError`], with [`ProblemCode::NoSuchHold`] if there is and was none.
+    pub async fn hold(&self, id: &TransactionId) -> Result<HoldView, ClientError> {
+        self.get(&format!("v1/holds/{id}")).await
+    }
+
+    /// The proof of a hold's state. It is not checked here: call [`StateProof::verify`].
+    ///
+    /// # Errors
+    /// [`ClientError`], with [`ProblemCode::NoSuchHold`] if there is none.
+    pub async fn hold_proof(&self, id: &TransactionId) -> Result<StateProof, ClientError> {
+        self.get(&format!("v1/holds/{id}/proof")).await
+    }
+
+    /// A page of what was paid with a reference, newest first.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn reference(&self, reference: &Digest, query: &HistoryQuery) -> Result<ReferencePage, ClientError> {
+        self.answer(self.request(Method::GET, &format!("v1/references/{reference}")).query(query)).await
+    }
+
+    /// A stream of events, from a cursor on, or from now without one. Returns when the node begins to answer; set a time limit of your
+    /// own, since a stream has none.
+    ///
+    /// # Errors
+    /// [`ClientError`], with [`ProblemCode::Pruned`] or [`ProblemCode::NotKept`] if the node does not reach back that far.
+    pub async fn events(&self, topic: &EventTopic, after: Option<&str>) -> Result<Events, ClientError> {
+        let url = self.base.join(&topic.path()).expect("paths of this module are relative references");
+        let query = EventsQuery { after: after.map(str::to_string) };
+        let mut response = self.http.get(url).query(&query).send().await.map_err(|error| self.transport(&error))?;
+        if response.status().is_success() {
+            return Ok(Events::new(response, self.url().into(), query.after));
+        }
+        let body = self.read(&mut response).await?;
+        Err(self.problem(response.status(), &body))
+    }
+
     /// The block at `height`, or the newest one without it.
     ///
     /// # Errors
@@ -292,10 +377,14 @@ impl Client {
         if status.is_success() {
             return Ok(body);
         }
-        match serde_json::from_slice::<Problem>(&body) {
+        Err(self.problem(status, &body))
+    }
+
+    fn problem(&self, status: StatusCode, body: &[u8]) -> ClientError {
+        match serde_json::from_slice::<Problem>(body) {
             // The status line decides which family it is of, whatever the body says.
-            Ok(problem) => Err(ClientError::Problem(Problem { status: status.as_u16(), ..problem })),
-            Err(_) => Err(self.bad_answer(format!("HTTP status {status} without a reason"))),
+            Ok(problem) => ClientError::Problem(Problem { status: status.as_u16(), ..problem }),
+            Err(_) => self.bad_answer(format!("HTTP status {status} without a reason")),
         }
     }
 

@@ -40,6 +40,10 @@ pub enum ProblemCode {
     NoSuchAccount,
     /// 404: this node knows no such transaction.
     NoSuchTransaction,
+    /// 404: there is and was no such hold.
+    NoSuchHold,
+    /// 404: the account has no such delegated key.
+    NoSuchKey,
     /// 404: there is no block of this height yet.
     NoSuchBlock,
     /// 404: no such resource.
@@ -96,7 +100,7 @@ impl ProblemCode {
             MalformedBody | InvalidParameter | MalformedAddress | WrongNetwork | InvalidCursor | TransactionCount => {
                 400
             }
-            NoSuchAccount | NoSuchTransaction | NoSuchBlock | NoSuchResource | NotKept => 404,
+            NoSuchAccount | NoSuchTransaction | NoSuchHold | NoSuchKey | NoSuchBlock | NoSuchResource | NotKept => 404,
             MethodNotAllowed => 405,
             RequestTimeout => 408,
             NotCertifiedYet => 409,
@@ -129,6 +133,8 @@ impl ProblemCode {
             ProblemCode::TransactionCount => ("transaction_count", "no or too many transactions"),
             ProblemCode::NoSuchAccount => ("no_such_account", "no such account"),
             ProblemCode::NoSuchTransaction => ("no_such_transaction", "no such transaction"),
+            ProblemCode::NoSuchHold => ("no_such_hold", "no such hold"),
+            ProblemCode::NoSuchKey => ("no_such_key", "no such delegated key"),
             ProblemCode::NoSuchBlock => ("no_such_block", "no such block"),
             ProblemCode::NoSuchResource => ("no_such_resource", "no such resource"),
             ProblemCode::NotKept => ("not_kept", "this node does not keep it"),

@@ -3,7 +3,7 @@
 //! It runs on a thread of its own, so that executing a large commit never holds up network tasks. Everything that happens to the
 //! node arrives here as one event after another.
 
-use crate::handle::{AccountSnapshot, Command, RefuseReason, Submitted, Wait};
+use crate::handle::{AccountState, Command, RefuseReason, Snapshot, Submitted, Wait};
 use crate::intake::IntakeMeter;
 use crate::journal::{Journal, Write};
 use crate::metrics::Metrics;
@@ -18,7 +18,7 @@ use farthing_consensus::engine::Now;
 use farthing_core::transaction::{TransactionId, VerifiedTransaction};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +60,8 @@ pub struct Driver {
     pub(crate) metrics: Metrics,
     pub(crate) intake: IntakeMeter,
     pub(crate) waiters: Waiters,
+    /// The height of the newest block that is stored.
+    pub(crate) blocks: watch::Sender<u64>,
     pub(crate) timer: Instant,
     pub(crate) inbox: Inbox,
 }
@@ -165,6 +167,9 @@ impl Driver {
                         tracing::warn!(author, "a validator proposed a void payload");
                     }
                     self.waiters.settle(&settled, self.replica.certified_height());
+                    if let Some(block) = &settled.block {
+                        self.blocks.send_replace(block.header.height);
+                    }
                 }
                 Effect::CertifiedUpTo(height) => self.waiters.certified_up_to(height),
                 Effect::InstallSnapshot => return Applied::SnapshotStaged,
@@ -187,15 +192,15 @@ impl Driver {
             Command::Submit { transactions, wait, reply } => return self.submit(transactions, wait, reply),
             Command::Account(address, reply) => {
                 let ledger = self.replica.ledger();
-                let _ = reply.send(AccountSnapshot {
-                    account: ledger.account(&address).cloned(),
-                    height: ledger.newest().height,
-                    commit_index: ledger.commit_index(),
-                    timestamp_ms: ledger.timestamp_ms(),
-                });
+                let _ = reply.send(Snapshot::of(ledger, AccountState::of(ledger, &address)));
             }
-            Command::Prove(address, reply) => {
-                let _ = reply.send(self.replica.ledger().prove_account(&address));
+            Command::Holds(ids, reply) => {
+                let ledger = self.replica.ledger();
+                let holds = ids.iter().map(|id| ledger.hold(id).cloned()).collect();
+                let _ = reply.send(Snapshot::of(ledger, holds));
+            }
+            Command::Prove(of, reply) => {
+                let _ = reply.send(of.prove(self.replica.ledger()));
             }
             Command::IsPending(id, reply) => {
                 let _ = reply.send(self.replica.is_pending(&id));

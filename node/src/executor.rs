@@ -1,12 +1,12 @@
 //! Runs commits through the ledger, in order, as soon as the verdicts on all their payloads are in.
 
 use crate::payload;
-use crate::storage::{BlockEntry, BlockRecord, Direction, HistoryRecord, PayloadRecord};
+use crate::storage::{BlockEntry, BlockRecord, Direction, HistoryRecord, OperationKind, PayloadRecord};
 use farthing_consensus::commit::{Commit, CommittedVertices};
 use farthing_consensus::vertex::VertexRef;
 use farthing_core::address::Address;
 use farthing_core::amount::Amount;
-use farthing_core::block::{BlockHeader, DropReason, ResultCode};
+use farthing_core::block::{BlockHeader, DropReason, ResultCode, TransactionResult};
 use farthing_core::execution::{CommitContext, ExecutedBlock, Ledger, Move};
 use farthing_core::flush::StateFlush;
 use farthing_core::hash::Digest;
@@ -189,25 +189,31 @@ fn store(
     transactions: &[VerifiedTransaction],
     with_history: bool,
 ) -> StoredBlock {
-    let mut entries = Vec::with_capacity(block.results.len());
-    let mut history = Vec::with_capacity(if with_history { 2 * block.results.len() } else { 0 });
-    let mut moves = block.moves.iter().peekable();
-    for (index, result) in &block.results {
+    let history = if with_history { history_of(&block, transactions) } else { Vec::new() };
+    let entry = |(index, result): &(u32, TransactionResult)| {
         let (payload, place) = places[*index as usize];
-        let transaction = &transactions[*index as usize];
-        if with_history {
-            let sent = sent_line(&block.header, entries.len() as u32, transaction, result.code);
-            add_received(&mut history, &sent, transaction.transaction().outputs());
-            let mut number = 0;
-            while let Some((_, moved)) = moves.next_if(|(other, _)| other == index) {
-                history.push(moved_line(number, &sent, moved));
-                number += 1;
-            }
-            history.push(sent);
-        }
-        entries.push(BlockEntry { payload, place, id: result.id, code: result.code });
-    }
+        BlockEntry { payload, place, id: result.id, code: result.code }
+    };
+    let entries = block.results.iter().map(entry).collect();
     StoredBlock { hash: block.hash, record: BlockRecord { header: block.header, payloads, entries }, history }
+}
+
+/// The lines that a block adds to histories; `transactions` are those that it was executed from.
+pub(crate) fn history_of(block: &ExecutedBlock, transactions: &[VerifiedTransaction]) -> Vec<HistoryRecord> {
+    let mut history = Vec::with_capacity(2 * block.results.len());
+    let mut moves = block.moves.iter().peekable();
+    for (position, (index, result)) in (0..).zip(&block.results) {
+        let transaction = &transactions[*index as usize];
+        let sent = sent_line(&block.header, position, transaction, result.code);
+        add_received(&mut history, &sent, transaction.transaction().outputs());
+        let mut number = 0;
+        while let Some((_, moved)) = moves.next_if(|(other, _)| other == index) {
+            history.push(moved_line(number, &sent, moved));
+            number += 1;
+        }
+        history.push(sent);
+    }
+    history
 }
 
 /// The line of the sender.
@@ -221,10 +227,12 @@ fn sent_line(header: &BlockHeader, position: u32, verified: &VerifiedTransaction
         line: 0,
         id: verified.id(),
         code,
+        operation: OperationKind::of(&transaction.operation),
         direction: Direction::Out,
         counterparty,
         amount,
         reference,
+        hold: hold_of(verified),
         output_count: outputs,
         timestamp_ms: header.timestamp_ms,
     }
@@ -241,6 +249,16 @@ fn spending(transaction: &Transaction) -> (Address, Amount, Option<[u8; 32]>, u3
         Operation::OpenHold(open) => (open.payee, open.amount, open.reference.map(|reference| reference.0), 0),
         Operation::TopUp { amount, .. } => (transaction.sender, *amount, None, 0),
         _ => (transaction.sender, Amount::ZERO, None, 0),
+    }
+}
+
+/// The hold that a transaction opens or is about.
+fn hold_of(verified: &VerifiedTransaction) -> Option<TransactionId> {
+    match &verified.transaction().operation {
+        Operation::OpenHold(_) => Some(verified.id()),
+        Operation::Capture(capture) => Some(capture.hold),
+        Operation::Release { hold } | Operation::TopUp { hold, .. } => Some(*hold),
+        _ => None,
     }
 }
 

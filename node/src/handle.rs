@@ -15,9 +15,14 @@ use farthing_consensus::committee::Committee;
 use farthing_consensus::vertex::Author;
 use farthing_core::account::Account;
 use farthing_core::address::Address;
+use farthing_core::admission::BandwidthStatus;
 use farthing_core::block::{BlockHash, BlockHeader, DropReason, ResultCode, TransactionResult};
+use farthing_core::delegated_key::DelegatedKey;
+use farthing_core::execution::Ledger;
 use farthing_core::genesis::Genesis;
 use farthing_core::hash::ChainHash;
+use farthing_core::hold::Hold;
+use farthing_core::keys::PublicKey;
 use farthing_core::receipt::{Receipt, transaction_path};
 use farthing_core::state_proof::{StateProof, UncertifiedStateProof};
 use farthing_core::transaction::{SignedTransaction, TransactionId, VerifiedTransaction};
@@ -26,7 +31,7 @@ use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 /// What does not change while a node runs.
@@ -118,11 +123,11 @@ pub enum RefuseReason {
 #[error("the node is busy or stopping: try again in a moment, or ask another node")]
 pub struct Unavailable;
 
-/// An account, and as of when.
+/// Something in the newest executed state, and as of when.
 #[derive(Debug, Clone)]
-pub struct AccountSnapshot {
-    /// The account; none if there is none at the address.
-    pub account: Option<Account>,
+pub struct Snapshot<T> {
+    /// What it is.
+    pub value: T,
     /// The newest block in the state.
     pub height: u64,
     /// The newest commit in the state.
@@ -131,11 +136,68 @@ pub struct AccountSnapshot {
     pub timestamp_ms: u64,
 }
 
+impl<T> Snapshot<T> {
+    /// What a ledger says now.
+    pub(crate) fn of(ledger: &Ledger, value: T) -> Snapshot<T> {
+        Snapshot {
+            value,
+            height: ledger.newest().height,
+            commit_index: ledger.commit_index(),
+            timestamp_ms: ledger.timestamp_ms(),
+        }
+    }
+}
+
+/// An account, with what the ledger keeps of it elsewhere.
+#[derive(Debug, Clone)]
+pub struct AccountState {
+    /// The account.
+    pub account: Account,
+    /// What it may still send.
+    pub bandwidth: BandwidthStatus,
+    /// Its delegated keys, in the order in which they were set.
+    pub keys: Vec<(PublicKey, DelegatedKey)>,
+}
+
+impl AccountState {
+    /// The account of an address, after the newest commit.
+    pub(crate) fn of(ledger: &Ledger, address: &Address) -> Option<AccountState> {
+        let account = ledger.account(address)?.clone();
+        let bandwidth = ledger.bandwidth(address, ledger.timestamp_ms())?;
+        let key = |public_key: &PublicKey| Some((*public_key, ledger.key(address, public_key)?.clone()));
+        let keys = account.keys().iter().filter_map(key).collect();
+        Some(AccountState { account, bandwidth, keys })
+    }
+}
+
+/// What there can be a proof of.
+#[derive(Debug, Clone, Copy)]
+pub enum Provable {
+    /// An account.
+    Account(Address),
+    /// A hold.
+    Hold(TransactionId),
+    /// A delegated key of an account.
+    Key(Address, PublicKey),
+}
+
+impl Provable {
+    /// The proof, before the block that it rests on is certified.
+    pub(crate) fn prove(&self, ledger: &Ledger) -> Option<UncertifiedStateProof> {
+        match self {
+            Provable::Account(address) => ledger.prove_account(address),
+            Provable::Hold(id) => ledger.prove_hold(id),
+            Provable::Key(owner, public_key) => ledger.prove_key(owner, public_key),
+        }
+    }
+}
+
 /// What the driver is asked.
 pub(crate) enum Command {
     Submit { transactions: Vec<VerifiedTransaction>, wait: Wait, reply: oneshot::Sender<Vec<Submitted>> },
-    Account(Address, oneshot::Sender<AccountSnapshot>),
-    Prove(Address, oneshot::Sender<Option<UncertifiedStateProof>>),
+    Account(Address, oneshot::Sender<Snapshot<Option<AccountState>>>),
+    Holds(Vec<TransactionId>, oneshot::Sender<Snapshot<Vec<Option<Hold>>>>),
+    Prove(Provable, oneshot::Sender<Option<UncertifiedStateProof>>),
     IsPending(TransactionId, oneshot::Sender<bool>),
     Status(oneshot::Sender<ReplicaStatus>),
 }
@@ -169,6 +231,7 @@ pub struct NodeHandle {
     commands: mpsc::Sender<Command>,
     checker: SubmissionChecker,
     intake: Intake,
+    blocks: watch::Receiver<u64>,
     registry: Arc<Mutex<Registry>>,
 }
 
@@ -179,9 +242,10 @@ impl NodeHandle {
         commands: mpsc::Sender<Command>,
         checker: SubmissionChecker,
         intake: Intake,
+        blocks: watch::Receiver<u64>,
         registry: Arc<Mutex<Registry>>,
     ) -> NodeHandle {
-        NodeHandle { info, storage, commands, checker, intake, registry }
+        NodeHandle { info, storage, commands, checker, intake, blocks, registry }
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Unavailable> {
@@ -261,13 +325,17 @@ impl NodeView for NodeHandle {
         self.submit_and_wait(transactions, wait, timeout).boxed()
     }
 
-    fn account(&self, address: Address) -> BoxFuture<'_, Result<AccountSnapshot, Unavailable>> {
+    fn account(&self, address: Address) -> BoxFuture<'_, Result<Snapshot<Option<AccountState>>, Unavailable>> {
         self.ask(move |reply| Command::Account(address, reply)).boxed()
     }
 
-    fn account_proof(&self, address: Address) -> BoxFuture<'_, Result<Option<StateProof>, Unavailable>> {
+    fn holds(&self, ids: Vec<TransactionId>) -> BoxFuture<'_, Result<Snapshot<Vec<Option<Hold>>>, Unavailable>> {
+        self.ask(move |reply| Command::Holds(ids, reply)).boxed()
+    }
+
+    fn proof(&self, of: Provable) -> BoxFuture<'_, Result<Option<StateProof>, Unavailable>> {
         async move {
-            let Some(proof) = self.ask(|reply| Command::Prove(address, reply)).await? else { return Ok(None) };
+            let Some(proof) = self.ask(|reply| Command::Prove(of, reply)).await? else { return Ok(None) };
             let certificate = stored_certificate(&*self.storage, proof.header().height).map_err(|_| Unavailable)?;
             Ok(certificate.map(|certificate| proof.certify(certificate)))
         }
@@ -303,6 +371,10 @@ impl NodeView for NodeHandle {
             header: block.header,
             certificate,
         }))
+    }
+
+    fn blocks(&self) -> watch::Receiver<u64> {
+        self.blocks.clone()
     }
 
     fn metrics_text(&self) -> String {

@@ -1,12 +1,11 @@
 use super::{Journal, Write};
 use crate::storage::memory::MemoryStorage;
 use crate::storage::{
-    Base, Batch, BlockRecord, HistoryCursor, HistoryRecord, IndexedTransaction, Retention, Slots, Staged, Storage,
-    StorageError,
+    Base, Batch, BlockRecord, HistoryRecord, IndexedTransaction, LineRange, Retention, Slots, Staged, Storage,
+    StorageError, Topic,
 };
 use farthing_consensus::commit::Commit;
 use farthing_consensus::vertex::{SignedHeader, VerifiedVertex, VertexRef};
-use farthing_core::address::Address;
 use farthing_core::block::BlockHeader;
 use farthing_core::certificate::CertificateAttestation;
 use farthing_core::flush::FlushPoint;
@@ -165,13 +164,8 @@ impl Storage for Failing {
         true
     }
 
-    fn history(
-        &self,
-        account: &Address,
-        before: Option<HistoryCursor>,
-        limit: usize,
-    ) -> Result<Vec<HistoryRecord>, StorageError> {
-        self.disk.history(account, before, limit)
+    fn lines(&self, topic: &Topic, range: &LineRange, limit: usize) -> Result<Vec<HistoryRecord>, StorageError> {
+        self.disk.lines(topic, range, limit)
     }
 
     fn evidence(&self) -> Result<Vec<(u64, u16, Vec<u8>)>, StorageError> {

@@ -34,7 +34,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Questions and submissions that may wait for the driver.
@@ -123,8 +123,10 @@ async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
         genesis: genesis.clone(),
     });
     let intake = Intake::default();
+    let (blocks_in, blocks) = watch::channel(storage.newest_block()?);
     let registry = Arc::new(Mutex::new(registry));
-    let handle = NodeHandle::new(info, storage.clone(), commands_in, verifier.submissions(), intake.clone(), registry);
+    let submissions = verifier.submissions();
+    let handle = NodeHandle::new(info, storage.clone(), commands_in, submissions, intake.clone(), blocks, registry);
 
     let starter = Starter {
         genesis: genesis.clone(),
@@ -148,6 +150,7 @@ async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
         metrics,
         intake: IntakeMeter::new(intake),
         waiters: Waiters::default(),
+        blocks: blocks_in,
         timer: Driver::no_timer(),
         inbox: Inbox { done, verified, network: network_events, commands, stop: stop.clone() },
     };

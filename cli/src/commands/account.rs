@@ -4,7 +4,7 @@ use super::{Context, name_of, pending};
 use crate::args::HistoryArgs;
 use crate::error::{Error, ErrorCode};
 use crate::output;
-use farthing_client::{Direction, HistoryEntry, HistoryQuery};
+use farthing_client::{Direction, HistoryEntry, HistoryQuery, OperationName};
 use farthing_core::block::ResultCode;
 use serde_json::json;
 
@@ -86,7 +86,8 @@ fn no_account(error: Error, address: &str) -> Error {
     Error { message, ..error }
 }
 
-fn row(entry: &HistoryEntry) -> Vec<String> {
+/// An entry in cells.
+pub fn row(entry: &HistoryEntry) -> Vec<String> {
     let sign = match entry.direction {
         Direction::In => "+",
         Direction::Out => "-",
@@ -94,13 +95,18 @@ fn row(entry: &HistoryEntry) -> Vec<String> {
     };
     let other = match (&entry.counterparty, entry.outputs) {
         (Some(address), _) => output::shorten(address),
-        (None, 1) => String::new(),
+        (None, 0 | 1) => String::new(),
         (None, outputs) => format!("{outputs} payees"),
     };
     let result = if entry.code == ResultCode::Executed { String::new() } else { name_of(&entry.code) };
     let reference = entry.reference.as_deref().map(reference_text).unwrap_or_default();
-    let note = [result, reference].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ");
-    vec![output::time(entry.timestamp_ms), format!("{sign}{}", entry.amount), other, entry.id.to_string(), note]
+    let operation = match entry.operation {
+        OperationName::Transfer => String::new(),
+        other => name_of(&other),
+    };
+    let note = [result, operation, reference].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ");
+    let amount = if entry.amount.is_zero() { String::new() } else { format!("{sign}{}", entry.amount) };
+    vec![output::time(entry.timestamp_ms), amount, other, entry.id.to_string(), note]
 }
 
 /// A reference as the text that it was made from, or its digits.

@@ -1,6 +1,6 @@
 //! `farthing keys`
 
-use super::Context;
+use super::{Context, delegated};
 use crate::args::{KeysCommand, Protection};
 use crate::error::Error;
 use crate::keyfile::KeyFile;
@@ -14,11 +14,14 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// Runs a command on keys.
-pub fn run(context: &Context, command: KeysCommand) -> Result<(), Error> {
+pub async fn run(context: &Context, command: KeysCommand) -> Result<(), Error> {
     match command {
         KeysCommand::New { name, protection } => new(context, &name, &protection),
         KeysCommand::Import { name, file, protection } => import(context, &name, file, &protection),
-        KeysCommand::List => list(context),
+        KeysCommand::List { account: None } => list(context),
+        KeysCommand::List { account: Some(account) } => delegated::list(context, &account).await,
+        KeysCommand::Delegate(args) => delegated::delegate(context, args).await,
+        KeysCommand::Remove(args) => delegated::remove(context, args).await,
         KeysCommand::Export { name, yes, password_file } => export(context, &name, yes, password_file.as_deref()),
     }
 }

@@ -1,12 +1,24 @@
 //! The commands, one file each, and what several of them share.
 
 pub mod account;
+pub mod bandwidth;
+pub mod cancel;
+pub mod channel;
+pub mod delegated;
+pub mod hold;
 pub mod keys;
+pub mod link;
+pub mod pay_many;
 pub mod pending;
+pub mod policy;
 pub mod profiles;
+pub mod proofs;
 pub mod receipt;
+pub mod reclaim;
+pub mod request;
 pub mod send;
 pub mod status;
+pub mod watch;
 
 use crate::error::Error;
 use crate::files::Home;
@@ -15,6 +27,7 @@ use crate::network::Network;
 use crate::output::Format;
 use farthing_core::address::Address;
 use farthing_core::block::ResultCode;
+use farthing_core::keys::PublicKey;
 use farthing_core::transaction::TransactionId;
 use serde::Serialize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -53,6 +66,41 @@ pub fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).expect("the clock is before the year 584,000,000")
 }
 
+/// A time span in words: `3 d 4 h`, `12 min`, `now` for nothing.
+pub fn span(milliseconds: u64) -> String {
+    let seconds = milliseconds.div_ceil(1_000);
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, _, 0) => format!("{hours} h"),
+        (0, ..) => format!("{hours} h {minutes} min"),
+        (_, 0, _) => format!("{days} d"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+/// Bytes of the system's randomness.
+pub fn random() -> Result<[u8; 32], Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| Error::local(format!("the system has no randomness: {error}")))?;
+    Ok(bytes)
+}
+
+/// The public key that a text names: a key of this wallet by its name, or 64 hexadecimal digits.
+pub fn public_key(home: &Home, text: &str) -> Result<PublicKey, Error> {
+    if keystore::check_name(text).is_ok()
+        && let Some(key) = keystore::find(home, text)?
+    {
+        return Ok(key.file.public_key());
+    }
+    text.trim().parse().map_err(|_| {
+        Error::usage(format!(
+            "{text:?} is neither the name of a key of this wallet nor a public key of 64 hexadecimal digits"
+        ))
+    })
+}
+
 /// The name of an API value, as JSON has it: `insufficient_balance`.
 pub fn name_of(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
@@ -85,7 +133,7 @@ pub fn explain(code: ResultCode) -> &'static str {
         ResultCode::AccountBlocked => "the account is blocked by its policy",
         ResultCode::OverSpendingLimit => "it is more than the account's policy allows in this period",
         ResultCode::InsufficientBalance => "the balance did not cover it",
-        ResultCode::InsufficientReserve => "the balance did not cover the reserve for the payee's new account",
+        ResultCode::InsufficientReserve => "the balance did not cover the reserve of what it opens",
     }
 }
 

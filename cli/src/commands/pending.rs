@@ -2,6 +2,7 @@
 
 use super::{Context, explain, name_of, now_ms};
 use crate::delivery::{Finding, find_out};
+use crate::describe;
 use crate::error::Error;
 use crate::journal::{self, Entry, Journal};
 use crate::network::Network;
@@ -41,11 +42,11 @@ pub async fn settle_quietly(context: &Context, network: &Network) {
 /// What became of every payment in the journals that no other process is working on; forgets those that are settled.
 async fn settle(context: &Context, network: &Network, deadline: Instant) -> Result<Vec<(Entry, Finding)>, Error> {
     let mut found = Vec::new();
-    for account in journal::accounts(&context.home, &network.chain)? {
-        let journal = Journal::open(&context.home, &network.chain, &account)?;
+    for signatory in journal::signatories(&context.home, &network.chain)? {
+        let journal = Journal::open(&context.home, &network.chain, &signatory)?;
         for nonce in journal.open_nonces()? {
             let Some(payment) = journal.claim(nonce)? else { continue };
-            let Ok(finding) = tokio::time::timeout_at(deadline.into(), find_out(network, &payment)).await else {
+            let Ok(finding) = tokio::time::timeout_at(deadline.into(), find_out(network, &payment.entry)).await else {
                 return Ok(found);
             };
             let finding = finding?;
@@ -60,18 +61,19 @@ async fn settle(context: &Context, network: &Network, deadline: Instant) -> Resu
 }
 
 /// The state of a payment in a word, and in a sentence.
-fn describe(entry: &Entry, finding: &Finding) -> (String, String) {
+fn state_of(entry: &Entry, finding: &Finding) -> (String, String) {
+    let nothing = describe::nothing(&entry.signed.transaction.operation);
     match finding {
         Finding::Settled(status) => {
             let block = status.block.map(|block| format!("block {}", block.height)).unwrap_or_default();
             let text = match (status.status, status.code) {
-                (TransactionState::Rejected, Some(code)) => format!("{block}: {}; nothing was paid", explain(code)),
-                (TransactionState::Expired, _) => "it was never in a block; nothing was paid".into(),
+                (TransactionState::Rejected, Some(code)) => format!("{block}: {}; {nothing}", explain(code)),
+                (TransactionState::Expired, _) => format!("it was never in a block; {nothing}"),
                 _ => block,
             };
             (name_of(&status.status), text)
         }
-        Finding::NeverExecuted => ("expired".into(), "it was never in a block; nothing was paid".into()),
+        Finding::NeverExecuted => ("expired".into(), format!("it was never in a block; {nothing}")),
         Finding::NonceUsed => (
             "unknown".into(),
             "its number was used, but the nodes no longer know by what: look at `farthing history`".into(),
@@ -85,16 +87,18 @@ fn describe(entry: &Entry, finding: &Finding) -> (String, String) {
 }
 
 fn row(network: &Network, entry: &Entry, finding: &Finding) -> Vec<String> {
-    let (state, text) = describe(entry, finding);
-    let output = &entry.signed.transaction.outputs()[0];
-    let to = output::shorten(&output.to.encode(network.prefix()));
-    vec![state, output.amount.to_string(), format!("to {to}"), entry.id.to_string(), text]
+    let (state, text) = state_of(entry, finding);
+    let what = describe::operation(&entry.signed.transaction.operation, network.prefix());
+    vec![state, what, entry.id.to_string(), text]
 }
 
 fn to_json(network: &Network, entry: &Entry, finding: &Finding) -> Value {
-    let (state, detail) = describe(entry, finding);
+    let (state, detail) = state_of(entry, finding);
     let transaction = &entry.signed.transaction;
-    let output = &transaction.outputs()[0];
+    let to = match transaction.outputs() {
+        [output] => Some(output.to.encode(network.prefix())),
+        _ => None,
+    };
     let status = match finding {
         Finding::Settled(status) => Some(status),
         _ => None,
@@ -106,8 +110,9 @@ fn to_json(network: &Network, entry: &Entry, finding: &Finding) -> Value {
         "block": status.and_then(|status| status.block),
         "detail": detail,
         "from": transaction.sender.encode(network.prefix()),
-        "to": output.to.encode(network.prefix()),
-        "amount": output.amount,
+        "operation": describe::operation(&transaction.operation, network.prefix()),
+        "to": to,
+        "amount": describe::amount(&transaction.operation),
         "nonce": transaction.nonce,
         "created_ms": entry.created_ms,
         "valid_until_ms": transaction.valid_until_ms,

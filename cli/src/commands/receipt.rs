@@ -2,12 +2,12 @@
 
 use super::{Context, explain, name_of, parse_id};
 use crate::args::ReceiptArgs;
+use crate::describe;
 use crate::error::{Error, ErrorCode};
 use crate::files;
 use crate::network::Network;
 use crate::output;
 use farthing_client::{ClientError, Problem, ProblemCode, SignedTransactionJson};
-use farthing_core::amount::Amount;
 use farthing_core::receipt::{RECEIPT_BYTES_MAX, Receipt, VerifiedReceipt};
 use farthing_core::transaction::TransactionId;
 use serde_json::json;
@@ -15,7 +15,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The most bytes of a saved receipt: in JSON, bytes are two digits, and headers have names.
-const RECEIPT_FILE_BYTES_MAX: u64 = 4 * RECEIPT_BYTES_MAX as u64;
+pub const RECEIPT_FILE_BYTES_MAX: u64 = 4 * RECEIPT_BYTES_MAX as u64;
 
 /// How often to ask for a certificate that is not there yet.
 const POLL: Duration = Duration::from_millis(200);
@@ -29,9 +29,7 @@ pub async fn run(context: &Context, args: ReceiptArgs) -> Result<(), Error> {
         (None, Some(id)) => fetch(context, &network, id).await?,
         (None, None) => unreachable!("the command line asks for one of the two"),
     };
-    let verified = receipt
-        .verify(&network.genesis)
-        .map_err(|error| Error::new(ErrorCode::BadReceipt, format!("this receipt proves nothing: {error}")))?;
+    let verified = check(&network, &receipt)?;
     if let Some(id) = id.filter(|id| *id != verified.id) {
         let message = format!("this is the receipt of payment {}, not of {id}", verified.id);
         return Err(Error::new(ErrorCode::BadReceipt, message));
@@ -43,7 +41,8 @@ pub async fn run(context: &Context, args: ReceiptArgs) -> Result<(), Error> {
     print(context, &network, &receipt, &verified, args.save.as_deref())
 }
 
-async fn fetch(context: &Context, network: &Network, id: &TransactionId) -> Result<Receipt, Error> {
+/// Fetches a receipt, as soon as there is one.
+pub async fn fetch(context: &Context, network: &Network, id: &TransactionId) -> Result<Receipt, Error> {
     let deadline = Instant::now() + context.timeout;
     loop {
         let waiting = async |client: &farthing_client::Client| match client.receipt(id).await {
@@ -62,6 +61,19 @@ async fn fetch(context: &Context, network: &Network, id: &TransactionId) -> Resu
         }
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// Checks a receipt, and says what it proves.
+pub fn check_and_print(context: &Context, network: &Network, receipt: &Receipt) -> Result<(), Error> {
+    let verified = check(network, receipt)?;
+    print(context, network, receipt, &verified, None)
+}
+
+/// What a receipt proves on this network.
+pub fn check(network: &Network, receipt: &Receipt) -> Result<VerifiedReceipt, Error> {
+    receipt
+        .verify(&network.genesis)
+        .map_err(|error| Error::new(ErrorCode::BadReceipt, format!("this receipt proves nothing: {error}")))
 }
 
 fn read(path: &Path) -> Result<Receipt, Error> {
@@ -91,28 +103,30 @@ fn print(
         "validators": validators.len(),
         "transaction": transaction,
     });
-    let outputs = receipt.transaction.transaction.outputs();
-    let total = Amount::checked_sum(outputs.iter().map(|output| output.amount));
-    let amount = total.map_or_else(|| "more than there can be".into(), |total| total.to_string());
-    let payee = match outputs {
-        [output] => output.to.encode(network.prefix()),
-        [] => "nobody: it is no transfer".into(),
-        _ => format!("{} payees", outputs.len()),
-    };
+    let signed = &receipt.transaction.transaction;
     let result = match verified.code.is_executed() {
         true => name_of(&verified.code),
-        false => format!("rejected: {}; nothing was paid", explain(verified.code)),
+        false => format!("rejected: {}; {}", explain(verified.code), describe::nothing(&signed.operation)),
     };
-    let mut fields = vec![
-        ("result", result),
-        ("amount", amount),
-        ("from", transaction.sender.clone()),
-        ("to", payee),
+    let amount = describe::amount(&signed.operation);
+    let amount = amount.map_or_else(|| "more than there can be".into(), |total| total.to_string());
+    let mut fields = vec![("result", result)];
+    match signed.outputs() {
+        [] => fields.push(("what", describe::operation(&signed.operation, network.prefix()))),
+        _ => fields.push(("amount", amount)),
+    }
+    fields.push(("from", transaction.sender.clone()));
+    match signed.outputs() {
+        [] => {}
+        [output] => fields.push(("to", output.to.encode(network.prefix()))),
+        outputs => fields.push(("to", format!("{} payees", outputs.len()))),
+    }
+    fields.extend([
         ("id", verified.id.to_string()),
         ("block", format!("{}  {}", verified.height, output::time(verified.timestamp_ms))),
         ("certified", format!("by {} of {} validators: {}", signers.len(), validators.len(), signers.join(", "))),
         ("checked", format!("against the genesis document of {}, chain {}", network.genesis.network(), network.chain)),
-    ];
+    ]);
     fields.extend(saved.map(|path| ("saved", path.display().to_string())));
     context.format.print(&value, &output::fields(&fields))
 }

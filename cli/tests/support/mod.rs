@@ -14,8 +14,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use farthing_client::{
     AccountView, AsOf, BlockPosition, Direction, DroppedReason, HistoryEntry, HistoryPage, NodeStatus, NonceBits,
-    Problem, ProblemCode, Role, SignedTransactionJson, StateRoot, SubmitResponse, TransactionState, TransactionStatus,
-    decode_concatenated,
+    OperationName, Problem, ProblemCode, Role, SignedTransactionJson, StateRoot, SubmitResponse, TransactionState,
+    TransactionStatus, decode_concatenated,
 };
 use farthing_core::address::{Address, AddressPrefix};
 use farthing_core::amount::Amount;
@@ -325,6 +325,9 @@ async fn history(State(ledger): State<Shared>, Path(text): Path<String>) -> Json
         let payee = output.to.encode(ledger.genesis.prefix());
         let incoming = payee == text;
         HistoryEntry {
+            account: text.clone(),
+            operation: OperationName::Transfer,
+            hold: None,
             id: receipt.transaction.transaction.id(&ledger.genesis.chain_hash()),
             direction: if incoming { Direction::In } else { Direction::Out },
             counterparty: Some(if incoming { self::text(1) } else { payee }),

@@ -10,6 +10,8 @@ use axum::http::request::Parts;
 use bytes::{Bytes, BytesMut};
 use farthing_client::ProblemCode;
 use farthing_core::address::{Address, AddressPrefix};
+use farthing_core::hash::Digest;
+use farthing_core::keys::PublicKey;
 use farthing_core::transaction::TransactionId;
 use futures::StreamExt as _;
 use serde::de::DeserializeOwned;
@@ -56,6 +58,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
     }
 }
 
+/// The two variable segments of a path.
+pub(super) struct Segments(pub(super) Segment, pub(super) Segment);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segments {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path((first, second))) => Ok(Segments(Segment(first), Segment(second))),
+            Err(error) => Err(ApiError::new(ProblemCode::InvalidParameter, error.body_text())),
+        }
+    }
+}
+
 impl Segment {
     /// The segment as the id of a transaction.
     ///
@@ -64,6 +80,26 @@ impl Segment {
     pub(super) fn transaction_id(&self) -> Result<TransactionId, ApiError> {
         self.0.parse().map_err(|error| {
             ApiError::new(ProblemCode::InvalidParameter, format!("the id of a transaction is malformed: {error}"))
+        })
+    }
+
+    /// The segment as a reference.
+    ///
+    /// # Errors
+    /// `invalid_parameter` for anything but 64 hexadecimal digits.
+    pub(super) fn reference(&self) -> Result<Digest, ApiError> {
+        self.0.parse().map_err(|error| {
+            ApiError::new(ProblemCode::InvalidParameter, format!("the reference is malformed: {error}"))
+        })
+    }
+
+    /// The segment as a public key.
+    ///
+    /// # Errors
+    /// `invalid_parameter` for anything but 64 hexadecimal digits.
+    pub(super) fn public_key(&self) -> Result<PublicKey, ApiError> {
+        self.0.parse().map_err(|error| {
+            ApiError::new(ProblemCode::InvalidParameter, format!("the public key is malformed: {error}"))
         })
     }
 

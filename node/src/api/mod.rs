@@ -9,7 +9,7 @@
 //! - **One form of error.** Everything with status 400 or above is a [`farthing_client::Problem`], but for requests that are not
 //!   HTTP, which hyper answers ([`server`]).
 //! - **Bounded.** Connections in all and for each address, the time for headers, body and answer, the bytes of headers, of a body and of
-//!   all bodies, transactions a request, requests and bad signatures for each address, entries a page. The API never follows a URL
+//!   all bodies, transactions a request, requests and bad signatures for each address, entries a page, streams of events in all and for each address. The API never follows a URL
 //!   that a client gives.
 //! - **Open for reading.** Any web page may read ([CORS] for `GET`); none may submit, since both content types of a submission
 //!   need a preflight that is refused.
@@ -19,13 +19,17 @@
 
 mod accounts;
 mod blocks;
+mod events;
 mod evidence;
 mod extract;
+mod holds;
 mod limits;
+mod lines;
 mod metrics;
 mod openapi;
 mod problem;
 mod server;
+mod spending;
 mod stall;
 mod status;
 mod submit;
@@ -44,6 +48,7 @@ use axum::http::Method;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use events::StreamSlots;
 use farthing_client::{ProblemCode, REQUEST_BYTES_MAX, WAIT_TIMEOUT_MS_MAX};
 use limits::{BAD_SIGNATURES, BodyBudget, RateLimiter};
 use problem::ApiError;
@@ -75,6 +80,10 @@ pub struct ApiConfig {
     pub request_timeout: Duration,
     /// For a connection in all; it is closed at the end of the request that is under way then.
     pub connection_age_max: Duration,
+    /// Streams of events in all; further ones are refused.
+    pub streams_max: usize,
+    /// Streams of events of one address (loopback is exempt).
+    pub streams_per_address_max: usize,
     /// Requests of one address (loopback is exempt); unlimited without it.
     pub rate_limit: Option<RateLimit>,
 }
@@ -91,6 +100,8 @@ impl Default for ApiConfig {
             stall_timeout: Duration::from_secs(20),
             request_timeout: Duration::from_millis(WAIT_TIMEOUT_MS_MAX) + Duration::from_secs(15),
             connection_age_max: Duration::from_secs(3_600),
+            streams_max: 256,
+            streams_per_address_max: 16,
             rate_limit: None,
         }
     }
@@ -105,7 +116,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let config = Arc::new(config);
-    let router = router(node, metrics, config.clone());
+    let router = router(node, metrics, config.clone(), shutdown.clone());
     server::run(listener, router, config, shutdown).await;
 }
 
@@ -117,6 +128,9 @@ struct ApiState {
     limiter: Option<RateLimiter>,
     bad_signatures: RateLimiter,
     bodies: BodyBudget,
+    streams: StreamSlots,
+    /// Cancelled when streams have to end.
+    shutdown: CancellationToken,
     /// The genesis document.
     genesis: Bytes,
     /// The OpenAPI document.
@@ -146,7 +160,7 @@ impl ApiState {
 
 /// The routes, under layers that from the outermost in count, allow reading across origins, unify errors, limit the rate and
 /// bound the time.
-fn router(node: Arc<dyn NodeView>, metrics: ApiMetrics, config: Arc<ApiConfig>) -> Router {
+fn router(node: Arc<dyn NodeView>, metrics: ApiMetrics, config: Arc<ApiConfig>, shutdown: CancellationToken) -> Router {
     let (router, document) = openapi::routes();
     let state = Arc::new(ApiState {
         genesis: Bytes::from(node.info().genesis_json.clone()),
@@ -154,6 +168,8 @@ fn router(node: Arc<dyn NodeView>, metrics: ApiMetrics, config: Arc<ApiConfig>) 
         limiter: config.rate_limit.map(RateLimiter::new),
         bad_signatures: RateLimiter::new(BAD_SIGNATURES),
         bodies: BodyBudget::new(config.bodies_bytes_max),
+        streams: StreamSlots::new(&config),
+        shutdown,
         started: Instant::now(),
         node,
         metrics,

@@ -1,6 +1,6 @@
 //! The routes, each with its documentation: a handler cannot be routed without being in the document, nor the other way round.
 
-use super::{ApiState, accounts, blocks, evidence, status, submit, transactions};
+use super::{ApiState, accounts, blocks, events, evidence, holds, spending, status, submit, transactions};
 use axum::Router;
 use axum::extract::State;
 use axum::http::header;
@@ -31,7 +31,10 @@ const DOCUMENT_PATH: &str = "/openapi.json";
     ),
     tags(
         (name = "transactions", description = "Submitting transactions, and what became of them."),
-        (name = "accounts", description = "Balances, proofs and history."),
+        (name = "accounts", description = "Balances, bandwidth, delegated keys, policies, proofs and history."),
+        (name = "holds", description = "Money set aside: deposits, tabs, payment channels, swaps."),
+        (name = "references", description = "What was paid with a payee's own mark."),
+        (name = "events", description = "What happens, as it happens: Server-Sent Events that resume without a gap."),
         (name = "blocks", description = "The ledger's blocks."),
         (name = "node", description = "The node, its committee and its network."),
         (name = "operation", description = "For whoever runs the node."),
@@ -48,6 +51,19 @@ pub(super) fn routes() -> (Router<Arc<ApiState>>, OpenApi) {
         .routes(routes!(accounts::account))
         .routes(routes!(accounts::account_proof))
         .routes(routes!(accounts::history))
+        .routes(routes!(spending::bandwidth))
+        .routes(routes!(spending::keys))
+        .routes(routes!(spending::key_proof))
+        .routes(routes!(spending::policy))
+        .routes(routes!(holds::holds))
+        .routes(routes!(holds::hold))
+        .routes(routes!(holds::hold_proof))
+        .routes(routes!(holds::history))
+        .routes(routes!(holds::reference))
+        .routes(routes!(events::of_account))
+        .routes(routes!(events::of_reference))
+        .routes(routes!(events::of_hold))
+        .routes(routes!(events::of_blocks))
         .routes(routes!(blocks::block))
         .routes(routes!(status::status))
         .routes(routes!(status::validators))

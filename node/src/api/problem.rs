@@ -16,6 +16,9 @@ const PROBLEM_CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/
 /// When to ask again a node that is starting, catching up or overloaded.
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
 
+/// When to ask again for a stream of events.
+const STREAMS_RETRY: Duration = Duration::from_secs(30);
+
 /// Why a request has no answer.
 #[derive(Debug)]
 pub(super) struct ApiError {
@@ -38,6 +41,16 @@ impl ApiError {
             "your address sends more requests than this node allows: slow down, send transactions in batches, or run a full node",
         );
         ApiError { problem, retry_after: Some(wait) }
+    }
+
+    /// There is no room for another stream of events.
+    pub(super) fn too_many_streams() -> ApiError {
+        let problem = Problem::new(
+            ProblemCode::TooManyRequests,
+            "this node serves as many streams of events as it can, or as your address may have: close some, ask another node, or run \
+             a full node",
+        );
+        ApiError { problem, retry_after: Some(STREAMS_RETRY) }
     }
 
     /// The address submitted too many bad signatures; it may submit again after `wait`.

@@ -5,13 +5,12 @@
 
 use super::retention::Floors;
 use super::{
-    Base, Batch, BlockRecord, EVIDENCE_PER_AUTHOR_MAX, HistoryCursor, HistoryRecord, IndexedTransaction, Retention,
-    Slots, Stage, Staged, Storage, StorageError, TransactionPosition, assert_batch_follows,
+    Base, Batch, BlockRecord, EVIDENCE_PER_AUTHOR_MAX, HistoryCursor, HistoryRecord, IndexedTransaction, LineRange,
+    Retention, Slots, Stage, Staged, Storage, StorageError, Topic, TransactionPosition, assert_batch_follows,
 };
 use crate::snapshot::Manifest;
 use farthing_consensus::commit::Commit;
 use farthing_consensus::vertex::{Author, Round, SignedHeader, VerifiedVertex, VertexRef};
-use farthing_core::address::Address;
 use farthing_core::block::BlockHeader;
 use farthing_core::certificate::CertificateAttestation;
 use farthing_core::flush::FlushPoint;
@@ -20,6 +19,7 @@ use farthing_core::state::SlotRecord;
 use farthing_core::state_chunk::StateChunk;
 use farthing_core::transaction::TransactionId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard};
 
 /// Storage in memory. New, it is an empty disk without signing state.
@@ -43,7 +43,7 @@ struct Tables {
     headers: BTreeMap<u64, BlockHeader>,
     certificates: BTreeMap<u64, Vec<CertificateAttestation>>,
     transactions: BTreeMap<TransactionId, IndexedTransaction>,
-    history: BTreeMap<(Address, HistoryCursor), HistoryRecord>,
+    lines: BTreeMap<(Topic, HistoryCursor), HistoryRecord>,
     evidence: BTreeMap<(Author, Round), Vec<u8>>,
     slots: BTreeMap<u32, Vec<u8>>,
     flush_point: Option<FlushPoint>,
@@ -196,16 +196,19 @@ impl Storage for MemoryStorage {
         true
     }
 
-    fn history(
-        &self,
-        account: &Address,
-        before: Option<HistoryCursor>,
-        limit: usize,
-    ) -> Result<Vec<HistoryRecord>, StorageError> {
-        let end = before.unwrap_or((u64::MAX, u32::MAX, u32::MAX));
-        self.read(|tables| {
-            let lines = tables.history.range((*account, (0, 0, 0))..(*account, end));
-            lines.rev().take(limit).map(|(_, line)| line.clone()).collect()
+    fn lines(&self, topic: &Topic, range: &LineRange, limit: usize) -> Result<Vec<HistoryRecord>, StorageError> {
+        const END: HistoryCursor = (u64::MAX, u32::MAX, u32::MAX);
+        self.read(|tables| match range {
+            LineRange::Before(before) => {
+                let lines = tables.lines.range((*topic, (0, 0, 0))..(*topic, before.unwrap_or(END)));
+                lines.rev().take(limit).map(|(_, line)| line.clone()).collect()
+            }
+            LineRange::After(after) => {
+                let bounds = (Bound::Excluded((*topic, *after)), Bound::Excluded((*topic, END)));
+                // A range must not begin at its end.
+                let lines = (*after < END).then(|| tables.lines.range(bounds)).into_iter().flatten();
+                lines.take(limit).map(|(_, line)| line.clone()).collect()
+            }
         })
     }
 
@@ -329,7 +332,9 @@ impl Tables {
             self.transactions.insert(entry.id, IndexedTransaction { position, code: entry.code });
         }
         for line in history {
-            self.history.insert((line.account, line.cursor()), line.clone());
+            for topic in line.topics().chain([Topic::Account(line.account)]) {
+                self.lines.insert((topic, line.cursor()), line.clone());
+            }
         }
     }
 

@@ -7,7 +7,7 @@
 //! replaying the blocks since the last one.
 //!
 //! # What is kept how long
-//! Headers, certificates, history, evidence and state for ever; the rest as [`Retention`] says, in steps of 100 to 1,000 commits or
+//! Headers, certificates, histories with their indexes by reference and hold, evidence and state for ever; the rest as [`Retention`] says, in steps of 100 to 1,000 commits or
 //! blocks, so that each may reach back up to 99 further than asked. Nothing at all is removed before the first flush.
 //! - **Commits and vertices**, empty ones too: what peers may need that are some commits behind, and what replay needs. As long
 //!   as blocks are not certified, all of them: there is no snapshot from which peers could go on without.
@@ -21,11 +21,13 @@
 //! held before and is still true stays: headers, certificates, histories, the index of ids, evidence; between these and
 //! the base there may be a gap.
 
+mod lines;
 pub mod memory;
 mod retention;
 pub mod rocks;
 pub mod watched;
 
+pub use lines::{Direction, HistoryCursor, HistoryRecord, LineRange, OperationKind, Topic};
 pub use retention::RETAIN_COMMITS_MIN;
 
 use crate::snapshot::Manifest;
@@ -33,7 +35,6 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use farthing_consensus::commit::Commit;
 use farthing_consensus::vertex::{SignedHeader, VerifiedVertex, VertexRef};
 use farthing_core::address::Address;
-use farthing_core::amount::Amount;
 use farthing_core::block::{BlockHeader, ResultCode};
 use farthing_core::certificate::CertificateAttestation;
 use farthing_core::flush::{FlushPoint, StateFlush};
@@ -93,54 +94,6 @@ pub struct IndexedTransaction {
     pub code: ResultCode,
 }
 
-/// Which way money went, seen from the account whose history it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
-pub enum Direction {
-    /// Paid by the account.
-    Out,
-    /// Received by the account.
-    In,
-}
-
-/// One line of an account's history. Stored whole, so that it outlives the block's body.
-#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
-pub struct HistoryRecord {
-    /// The account.
-    pub account: Address,
-    /// The block's height.
-    pub height: u64,
-    /// The transaction's place in the block.
-    pub position: u32,
-    /// Orders the lines of one transaction of one account: 0 for `Out`, 1 + the output's (or other payment's) number for `In`.
-    pub line: u32,
-    /// The transaction.
-    pub id: TransactionId,
-    /// What became of it.
-    pub code: ResultCode,
-    /// In or out.
-    pub direction: Direction,
-    /// The payer, or the payee of the first output or of the hold; for `Out`, the account itself if nobody is paid.
-    pub counterparty: Address,
-    /// What came in, or for `Out` the total of all outputs (nothing if that overflows), or what a hold sets aside.
-    pub amount: Amount,
-    /// The output's reference (for `Out` the first one's).
-    pub reference: Option<[u8; 32]>,
-    /// How many outputs the transaction has; 0 if it is no transfer.
-    pub output_count: u32,
-    /// The block's timestamp in milliseconds since the Unix epoch.
-    pub timestamp_ms: u64,
-}
-
-/// The place of a history line within an account's history; later lines are greater.
-pub type HistoryCursor = (u64, u32, u32);
-
-impl HistoryRecord {
-    /// Its place within its account's history.
-    pub fn cursor(&self) -> HistoryCursor {
-        (self.height, self.position, self.line)
-    }
-}
-
 /// One atomic write.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -150,7 +103,7 @@ pub struct Batch {
     pub commits: Vec<Commit>,
     /// The signing state: what this validator signed last. Only ever moves up.
     pub last_signed: Option<VertexRef>,
-    /// A block with its index entries (id → position, history), found by height.
+    /// A block with its index entries (id → position, and lines by account, reference and hold), found by height.
     pub block: Option<(BlockRecord, Vec<HistoryRecord>)>,
     /// A certificate for the block at a height: attestations of exactly that block.
     pub certificates: Vec<(u64, Vec<CertificateAttestation>)>,
@@ -306,13 +259,21 @@ pub trait Storage: Send + Sync + 'static {
     /// Whether the histories of accounts are kept, of all blocks that were stored.
     fn keeps_history(&self) -> bool;
 
+    /// The lines of a topic within a range, in the range's order, at most `limit`.
+    fn lines(&self, topic: &Topic, range: &LineRange, limit: usize) -> Result<Vec<HistoryRecord>, StorageError>;
+
     /// An account's history, newest first, strictly before `before` if given, at most `limit` lines.
+    ///
+    /// # Errors
+    /// Those of reading.
     fn history(
         &self,
         account: &Address,
         before: Option<HistoryCursor>,
         limit: usize,
-    ) -> Result<Vec<HistoryRecord>, StorageError>;
+    ) -> Result<Vec<HistoryRecord>, StorageError> {
+        self.lines(&Topic::Account(*account), &LineRange::Before(before), limit)
+    }
 
     /// All the evidence, as in [`Batch::evidence`], ascending by author, then by round.
     fn evidence(&self) -> Result<Vec<(u64, u16, Vec<u8>)>, StorageError>;

@@ -5,13 +5,12 @@
 //! node's storage share one that says so to the driver.
 
 use super::{
-    Base, Batch, BlockRecord, HistoryCursor, HistoryRecord, IndexedTransaction, Retention, Slots, Staged, Storage,
-    StorageError,
+    Base, Batch, BlockRecord, HistoryRecord, IndexedTransaction, LineRange, Retention, Slots, Staged, Storage,
+    StorageError, Topic,
 };
 use crate::replica::log::Ticket;
 use farthing_consensus::commit::Commit;
 use farthing_consensus::vertex::{SignedHeader, VerifiedVertex, VertexRef};
-use farthing_core::address::Address;
 use farthing_core::block::BlockHeader;
 use farthing_core::certificate::CertificateAttestation;
 use farthing_core::flush::FlushPoint;
@@ -104,13 +103,8 @@ impl<S: Storage> Storage for WatchedStorage<S> {
         self.storage.keeps_history()
     }
 
-    fn history(
-        &self,
-        account: &Address,
-        before: Option<HistoryCursor>,
-        limit: usize,
-    ) -> Result<Vec<HistoryRecord>, StorageError> {
-        self.watch(self.storage.history(account, before, limit))
+    fn lines(&self, topic: &Topic, range: &LineRange, limit: usize) -> Result<Vec<HistoryRecord>, StorageError> {
+        self.watch(self.storage.lines(topic, range, limit))
     }
 
     fn evidence(&self) -> Result<Vec<(u64, u16, Vec<u8>)>, StorageError> {

@@ -13,7 +13,9 @@ use farthing_core::state::SlotRecord;
 use farthing_core::transaction::TransactionId;
 use farthing_node::storage::memory::MemoryStorage;
 use farthing_node::storage::rocks::{OpenOptions, RocksStorage};
-use farthing_node::storage::{Batch, BlockEntry, BlockRecord, Direction, HistoryRecord, PayloadRecord, Storage};
+use farthing_node::storage::{
+    Batch, BlockEntry, BlockRecord, Direction, HistoryRecord, OperationKind, PayloadRecord, Storage,
+};
 use std::path::Path;
 
 /// The time between two commits.
@@ -114,10 +116,12 @@ pub fn history_line(of: Address, height: u64, position: u32, line: u32) -> Histo
         line,
         id: id(height, position),
         code: ResultCode::Executed,
+        operation: OperationKind::Transfer,
         direction: if line == 0 { Direction::Out } else { Direction::In },
         counterparty: account(999),
         amount: Amount::from_mites(u64::from(line) + 1),
         reference: None,
+        hold: None,
         output_count: 1,
         timestamp_ms: height * COMMIT_MS,
     }

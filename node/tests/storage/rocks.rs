@@ -106,7 +106,7 @@ fn a_database_of_an_unknown_format_is_refused() {
     drop(raw);
     assert_foreign(
         &refusal(directory.path(), &options()),
-        "has format 3, this version of farthing-node reads format 2",
+        "has format 4, this version of farthing-node reads format 3",
     );
 }
 

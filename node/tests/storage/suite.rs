@@ -4,7 +4,10 @@ use crate::fixtures::*;
 use farthing_core::block::ResultCode;
 use farthing_core::certificate::CertificateAttestation;
 use farthing_core::keys::Signature;
-use farthing_node::storage::{Batch, EVIDENCE_PER_AUTHOR_MAX, IndexedTransaction, StorageError, TransactionPosition};
+use farthing_node::storage::{
+    Batch, EVIDENCE_PER_AUTHOR_MAX, HistoryRecord, IndexedTransaction, LineRange, OperationKind, StorageError, Topic,
+    TransactionPosition,
+};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[test]
@@ -172,6 +175,60 @@ fn history_is_read_newest_first_and_page_by_page() {
         assert_eq!(storage.history(&account(1), before, 2).unwrap(), []);
         assert_eq!(storage.history(&account(2), None, 9).unwrap(), others[1..]);
         assert_eq!(storage.history(&account(3), None, 9).unwrap(), []);
+    });
+}
+
+#[test]
+fn lines_are_found_by_account_reference_and_hold_in_both_orders() {
+    over_both(|storage| {
+        let (payer, payee, hold) = (account(1), account(2), digest("hold", 1));
+        let mark = Some([7; 32]);
+        let opening = HistoryRecord {
+            operation: OperationKind::OpenHold,
+            counterparty: payee,
+            reference: mark,
+            hold: Some(hold),
+            ..history_line(payer, 1, 0, 0)
+        };
+        let captured = HistoryRecord {
+            operation: OperationKind::Capture,
+            counterparty: payer,
+            reference: mark,
+            hold: Some(hold),
+            ..history_line(payee, 2, 4, 1)
+        };
+        let capture =
+            HistoryRecord { operation: OperationKind::Capture, hold: Some(hold), ..history_line(payee, 2, 4, 0) };
+        let refused = HistoryRecord { code: ResultCode::BadProof, ..capture.clone() };
+        let refused = HistoryRecord { height: 3, timestamp_ms: 3 * COMMIT_MS, ..refused };
+        let paid = HistoryRecord { reference: mark, ..history_line(payee, 4, 0, 1) };
+        let sent = HistoryRecord { reference: mark, ..history_line(payer, 4, 0, 0) };
+        let blocks =
+            [vec![opening.clone()], vec![captured.clone(), capture.clone()], vec![refused], vec![paid.clone(), sent]];
+        for (height, lines) in (1..).zip(blocks) {
+            let batch = Batch { block: Some((block(height, height, &[], 0), lines)), ..Batch::default() };
+            storage.apply(&batch, true).unwrap();
+        }
+        let all = |topic| storage.lines(&topic, &LineRange::After((0, 0, 0)), 100).unwrap();
+        let reversed = |topic| storage.lines(&topic, &LineRange::Before(None), 100).unwrap();
+        for (topic, expected) in [
+            (Topic::Reference([7; 32]), vec![opening.clone(), captured.clone(), paid.clone()]),
+            (Topic::Hold(hold), vec![opening.clone(), capture, captured.clone()]),
+            (Topic::HoldsOf(payer), vec![opening.clone()]),
+            (Topic::HoldsOf(payee), vec![opening.clone()]),
+            (Topic::Reference([8; 32]), Vec::new()),
+            (Topic::HoldsOf(account(3)), Vec::new()),
+        ] {
+            assert_eq!(all(topic), expected, "{topic:?}");
+            assert_eq!(reversed(topic), expected.into_iter().rev().collect::<Vec<_>>(), "{topic:?}");
+        }
+        let topic = Topic::Reference([7; 32]);
+        let after = |cursor, limit| storage.lines(&topic, &LineRange::After(cursor), limit).unwrap();
+        assert_eq!(after(opening.cursor(), 1), std::slice::from_ref(&captured), "strictly after");
+        assert_eq!(after((2, u32::MAX, u32::MAX), 9), [paid]);
+        assert_eq!(after((u64::MAX, u32::MAX, u32::MAX), 9), []);
+        assert_eq!(storage.lines(&topic, &LineRange::Before(Some(captured.cursor())), 9).unwrap(), [opening]);
+        assert_eq!(all(Topic::Account(payee)).len(), 4);
     });
 }
 

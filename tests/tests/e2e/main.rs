@@ -3,6 +3,7 @@
 //! The programs must have been built (`tests/run` does). Each test has a testnet of its own.
 
 mod full_nodes;
+mod payments;
 mod repair;
 mod snapshot;
 mod testnet;

@@ -5,7 +5,7 @@ use crate::json;
 use crate::proofs::JSON;
 use farthing_client::{
     AccountView, AsOf, BlockPosition, BlockTransaction, BlockView, Direction, HistoryEntry, HistoryPage, NodeStatus,
-    NonceBits, Problem, ProblemCode, Role, SignedTransactionJson, StateRoot, Submission, SubmitResponse,
+    NonceBits, OperationName, Problem, ProblemCode, Role, SignedTransactionJson, StateRoot, Submission, SubmitResponse,
     TransactionState, TransactionStatus, ValidatorView,
 };
 use farthing_core::amount::Amount;
@@ -78,6 +78,9 @@ fn answers_about_accounts() {
     };
     check("answer-account", &[account]);
     let entry = HistoryEntry {
+        account: address(1).encode(&prefix()),
+        operation: OperationName::Transfer,
+        hold: None,
         id: Digest([1; 32]),
         direction: Direction::ToSelf,
         counterparty: None,

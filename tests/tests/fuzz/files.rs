@@ -12,7 +12,8 @@ use farthing_node::config::{CONFIG_FILE, Config};
 use farthing_node::init::DEFAULT_CONFIG;
 use farthing_node::keys_file;
 use farthing_node::storage::{
-    BlockEntry, BlockRecord, Direction, HistoryRecord, IndexedTransaction, PayloadRecord, TransactionPosition,
+    BlockEntry, BlockRecord, Direction, HistoryRecord, IndexedTransaction, OperationKind, PayloadRecord,
+    TransactionPosition,
 };
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -137,14 +138,16 @@ fn stored_records() {
         line: 1,
         id,
         code: ResultCode::Executed,
+        operation: OperationKind::Capture,
         direction: Direction::In,
         counterparty: address(2),
         amount: Amount::from_mites(7),
         reference: Some([1; 32]),
+        hold: Some(id),
         output_count: 1,
         timestamp_ms: 9,
     };
-    let bare = HistoryRecord { reference: None, direction: Direction::Out, ..line.clone() };
+    let bare = HistoryRecord { reference: None, hold: None, direction: Direction::Out, ..line.clone() };
     let lines = [line, bare].iter().map(codec::encode).collect();
     Target::bytes("stored-history", lines, |input| canonical::<HistoryRecord>(input, input.len()).map(drop)).check();
 

@@ -7,6 +7,7 @@ mod answers;
 mod files;
 mod fixtures;
 mod ledger;
+mod payments;
 mod proofs;
 mod texts;
 mod vertices;

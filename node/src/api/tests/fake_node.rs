@@ -2,13 +2,13 @@
 //! four validators, whose keys it has.
 
 use crate::api::NodeView;
-use crate::handle::{AccountSnapshot, NodeInfo, RefuseReason, SubmitOutcome, Unavailable, Wait};
+use crate::executor::history_of;
+use crate::handle::{AccountState, NodeInfo, Provable, RefuseReason, Snapshot, SubmitOutcome, Unavailable, Wait};
 use crate::replica::ReplicaStatus;
 use crate::snapshot::Manifest;
 use crate::storage::memory::MemoryStorage;
 use crate::storage::{
-    Batch, BlockEntry, BlockRecord, Direction, HistoryRecord, RETAIN_COMMITS_MIN, Retention, Stage, Storage,
-    StorageError, TransactionPosition,
+    Batch, BlockEntry, BlockRecord, RETAIN_COMMITS_MIN, Retention, Stage, Storage, StorageError, TransactionPosition,
 };
 use farthing_client::transfer;
 use farthing_consensus::commit::Commit;
@@ -21,20 +21,24 @@ use farthing_core::certificate::{Attestation, Certificate, CertificateAttestatio
 use farthing_core::execution::{CommitContext, ExecutedBlock, Ledger};
 use farthing_core::genesis::{Genesis, Parameters, Validator};
 use farthing_core::hash::Digest;
+use farthing_core::hold::Hold;
 use farthing_core::keys::SecretKey;
 use farthing_core::receipt::{Receipt, transaction_path};
 use farthing_core::state_chunk::{SlotBytes, StateChunk};
 use farthing_core::state_proof::StateProof;
-use farthing_core::transaction::{Output, SignedTransaction, TransactionId, VerifiedTransaction};
+use farthing_core::transaction::{
+    Authority, Operation, Output, SignedTransaction, Transaction, TransactionId, VerifiedTransaction,
+};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// When the test network starts.
-const GENESIS_MS: u64 = 1_700_000_000_000;
+pub(super) const GENESIS_MS: u64 = 1_700_000_000_000;
 
 /// How the node treats what it gets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +62,7 @@ pub(super) struct FakeNode {
     storage: MemoryStorage,
     validators: Vec<SecretKey>,
     state: Mutex<State>,
+    blocks: watch::Sender<u64>,
     registry: Mutex<Registry>,
 }
 
@@ -116,6 +121,7 @@ impl FakeNode {
             storage: MemoryStorage::default(),
             validators,
             state: Mutex::new(state),
+            blocks: watch::Sender::new(0),
             registry: Mutex::new(Registry::default()),
         }
     }
@@ -142,6 +148,17 @@ impl FakeNode {
             open: *open,
         });
         transfer(&self.info.chain, &key(1), nonce, GENESIS_MS + 3_000_000, outputs.collect()).expect("a good transfer")
+    }
+
+    /// The account with the key number `number` does something with this nonce.
+    pub(super) fn operation(&self, number: u8, nonce: u64, operation: Operation) -> SignedTransaction {
+        let (sender, authority, valid_until_ms) = (address(number), Authority::Root, GENESIS_MS + 3_000_000);
+        Transaction { sender, authority, nonce, valid_until_ms, operation }.sign(&self.info.chain, &key(number))
+    }
+
+    /// The chain hash.
+    pub(super) fn chain(&self) -> Digest {
+        self.info.chain
     }
 
     pub(super) fn id(&self, signed: &SignedTransaction) -> TransactionId {
@@ -226,13 +243,12 @@ impl FakeNode {
 
     fn store(&self, state: &mut State, block: &ExecutedBlock, transactions: &[VerifiedTransaction]) {
         let height = block.header.height;
-        let mut history = Vec::new();
+        let history = history_of(block, transactions);
         let mut entries = Vec::new();
-        for (position, (place, result)) in (0..).zip(&block.results) {
+        for (place, result) in &block.results {
             let signed = transactions[*place as usize].signed();
             state.transactions.insert(result.id, signed.clone());
             entries.push(BlockEntry { payload: 0, place: *place, id: result.id, code: result.code });
-            history.extend(lines(block, position, signed, result));
         }
         let attestations = (0..).zip(&self.validators).map(|(validator, key)| CertificateAttestation {
             validator,
@@ -243,6 +259,7 @@ impl FakeNode {
         let record = BlockRecord { header: block.header.clone(), payloads: vec![], entries };
         let batch = Batch { block: Some((record, history)), certificates, ..Batch::default() };
         self.storage.apply(&batch, true).expect("memory");
+        self.blocks.send_replace(height);
     }
 
     fn outcome(
@@ -280,40 +297,6 @@ impl FakeNode {
         let answer = if state.mode == Mode::Stops { Err(Unavailable) } else { Ok(answer(&state)) };
         async move { answer }.boxed()
     }
-}
-
-/// The history lines of a transaction.
-fn lines(
-    block: &ExecutedBlock,
-    position: u32,
-    signed: &SignedTransaction,
-    result: &TransactionResult,
-) -> Vec<HistoryRecord> {
-    let (sender, outputs) = (signed.transaction.sender, signed.transaction.outputs());
-    let out = HistoryRecord {
-        account: sender,
-        height: block.header.height,
-        position,
-        line: 0,
-        id: result.id,
-        code: result.code,
-        direction: Direction::Out,
-        counterparty: outputs[0].to,
-        amount: Amount::checked_sum(outputs.iter().map(|output| output.amount)).unwrap_or_default(),
-        reference: outputs[0].reference,
-        output_count: outputs.len() as u32,
-        timestamp_ms: block.header.timestamp_ms,
-    };
-    let incoming = (1..).zip(outputs).map(|(line, output)| HistoryRecord {
-        account: output.to,
-        line,
-        direction: Direction::In,
-        counterparty: sender,
-        amount: output.amount,
-        reference: output.reference,
-        ..out.clone()
-    });
-    std::iter::once(out.clone()).chain(incoming).collect()
 }
 
 impl NodeView for FakeNode {
@@ -359,18 +342,17 @@ impl NodeView for FakeNode {
         .boxed()
     }
 
-    fn account(&self, address: Address) -> BoxFuture<'_, Result<AccountSnapshot, Unavailable>> {
-        self.answer(|state| AccountSnapshot {
-            account: state.ledger.account(&address).cloned(),
-            height: state.ledger.newest().height,
-            commit_index: state.ledger.commit_index(),
-            timestamp_ms: state.ledger.timestamp_ms(),
-        })
+    fn account(&self, address: Address) -> BoxFuture<'_, Result<Snapshot<Option<AccountState>>, Unavailable>> {
+        self.answer(|state| Snapshot::of(&state.ledger, AccountState::of(&state.ledger, &address)))
     }
 
-    fn account_proof(&self, address: Address) -> BoxFuture<'_, Result<Option<StateProof>, Unavailable>> {
+    fn holds(&self, ids: Vec<TransactionId>) -> BoxFuture<'_, Result<Snapshot<Vec<Option<Hold>>>, Unavailable>> {
+        self.answer(|state| Snapshot::of(&state.ledger, ids.iter().map(|id| state.ledger.hold(id).cloned()).collect()))
+    }
+
+    fn proof(&self, of: Provable) -> BoxFuture<'_, Result<Option<StateProof>, Unavailable>> {
         self.answer(|state| {
-            let proof = state.ledger.prove_account(&address)?;
+            let proof = of.prove(&state.ledger)?;
             let certificate = self.certificate(proof.header().height)?;
             Some(proof.certify(certificate))
         })
@@ -424,6 +406,10 @@ impl NodeView for FakeNode {
             header: block.header,
             certificate,
         }))
+    }
+
+    fn blocks(&self) -> watch::Receiver<u64> {
+        self.blocks.subscribe()
     }
 
     fn metrics_text(&self) -> String {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
 /// Reads until the other side closes or resets the connection.
@@ -122,7 +123,7 @@ async fn requests_beyond_the_rate_are_told_when_to_come_again() {
     let node = Arc::new(FakeNode::new());
     let metrics = ApiMetrics::register(&mut node.registry());
     // Straight to the router, since every connection of a test comes from loopback, which is exempt.
-    let mut router = router(node, metrics, config);
+    let mut router = router(node, metrics, config, CancellationToken::new());
     let mut ask = async |address: &str| {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = "/healthz".parse().expect("a path");
@@ -147,7 +148,7 @@ async fn requests_beyond_the_rate_are_told_when_to_come_again() {
 async fn bad_signatures_cost_their_sender_a_pause() {
     let node = Arc::new(FakeNode::new());
     let metrics = ApiMetrics::register(&mut node.registry());
-    let mut router = router(node.clone(), metrics, Arc::new(ApiConfig::default()));
+    let mut router = router(node.clone(), metrics, Arc::new(ApiConfig::default()), CancellationToken::new());
     let good = node.payment(1, &[(address(2), 5, false)]);
     let mut bad = node.payment(2, &[(address(2), 5, false)]);
     bad.signature.0[40] ^= 1;

@@ -1,10 +1,13 @@
 //! The API over a real listener, with a node behind it that executes what it gets at once.
 
 mod documents;
+mod events;
 mod fake_node;
 mod fuzz;
+mod holds;
 mod limits;
 mod reads;
+mod spending;
 mod submissions;
 
 use super::{ApiConfig, ApiMetrics, serve};

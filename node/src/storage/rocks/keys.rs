@@ -1,6 +1,6 @@
 //! Column families, and the keys in them. Numbers in keys are big-endian, so that the order of the bytes is theirs.
 
-use crate::storage::HistoryCursor;
+use crate::storage::{HistoryCursor, Topic};
 use farthing_consensus::vertex::{Author, Round, VertexRef};
 use farthing_core::address::Address;
 use farthing_core::hash::Digest;
@@ -26,6 +26,8 @@ pub(super) const STATE: &str = "state";
 pub(super) const TRANSACTIONS: &str = "transactions";
 /// Lines of accounts' histories, by [`history`].
 pub(super) const HISTORY: &str = "history";
+/// By [`topic`], the accounts in whose history the lines are of the topics that are no account.
+pub(super) const TOPICS: &str = "topics";
 /// Equivocations, by [`evidence`].
 pub(super) const EVIDENCE: &str = "evidence";
 /// The snapshot being fetched: its chunks by [`chunk`], and its manifest.
@@ -34,7 +36,7 @@ pub(super) const SNAPSHOT: &str = "snapshot";
 pub(super) const META: &str = "meta";
 
 /// All column families.
-pub(super) const ALL: [&str; 13] = [
+pub(super) const ALL: [&str; 14] = [
     VERTICES,
     PAYLOADS,
     LOOSE,
@@ -45,6 +47,7 @@ pub(super) const ALL: [&str; 13] = [
     STATE,
     TRANSACTIONS,
     HISTORY,
+    TOPICS,
     EVIDENCE,
     SNAPSHOT,
     META,
@@ -124,6 +127,31 @@ pub(super) fn history(account: &Address, (height, position, line): HistoryCursor
     key[40..44].copy_from_slice(&position.to_be_bytes());
     key[44..].copy_from_slice(&line.to_be_bytes());
     key
+}
+
+/// The key of a line of a topic: kind ‖ reference, hold or account ‖ height ‖ position ‖ line. `None` for the topic whose lines are the
+/// [`HISTORY`] itself.
+pub(super) fn topic(topic: &Topic, (height, position, line): HistoryCursor) -> Option<[u8; 49]> {
+    let (kind, subject) = match topic {
+        Topic::Account(_) => return None,
+        Topic::Reference(reference) => (b'r', reference),
+        Topic::Hold(hold) => (b'h', &hold.0),
+        Topic::HoldsOf(account) => (b'o', &account.0.0),
+    };
+    let mut key = [kind; 49];
+    key[1..33].copy_from_slice(subject);
+    key[33..41].copy_from_slice(&height.to_be_bytes());
+    key[41..45].copy_from_slice(&position.to_be_bytes());
+    key[45..].copy_from_slice(&line.to_be_bytes());
+    Some(key)
+}
+
+/// The place within its topic that such a key stands for; `None` for bytes that are no such key.
+pub(super) fn cursor_of(key: &[u8]) -> Option<HistoryCursor> {
+    let key: &[u8; 49] = key.try_into().ok()?;
+    let (height, rest) = key[33..].split_first_chunk()?;
+    let (position, line) = rest.split_first_chunk()?;
+    Some((u64::from_be_bytes(*height), u32::from_be_bytes(*position), u32::from_be_bytes(line.try_into().ok()?)))
 }
 
 /// The key of an equivocation: author ‖ round.

@@ -8,6 +8,7 @@
 
 mod ids;
 mod keys;
+mod lines;
 mod logs;
 mod open;
 mod prune;
@@ -17,13 +18,12 @@ pub use open::{FORMAT_VERSION, OpenOptions};
 
 use super::retention::Floors;
 use super::{
-    Base, Batch, BlockRecord, EVIDENCE_PER_AUTHOR_MAX, HistoryCursor, HistoryRecord, IndexedTransaction, Retention,
-    Slots, Staged, Storage, StorageError, assert_batch_follows,
+    Base, Batch, BlockRecord, EVIDENCE_PER_AUTHOR_MAX, HistoryRecord, IndexedTransaction, LineRange, Retention, Slots,
+    Staged, Storage, StorageError, Topic, assert_batch_follows,
 };
 use borsh::BorshDeserialize;
 use farthing_consensus::commit::Commit;
 use farthing_consensus::vertex::{SignedHeader, VerifiedVertex, Vertex, VertexRef};
-use farthing_core::address::Address;
 use farthing_core::block::BlockHeader;
 use farthing_core::certificate::CertificateAttestation;
 use farthing_core::codec;
@@ -179,10 +179,7 @@ impl RocksStorage {
         for payload in &block.payloads {
             write.delete_cf(self.column(keys::LOOSE), keys::vertex(&payload.vertex));
         }
-        for line in history {
-            let key = keys::history(&line.account, line.cursor());
-            write.put_cf(self.column(keys::HISTORY), key, codec::encode(line));
-        }
+        self.put_lines(write, history);
     }
 
     /// Adds evidence to `write`, as far as there is room for its author.
@@ -368,18 +365,8 @@ impl Storage for RocksStorage {
         self.keeps_history
     }
 
-    fn history(
-        &self,
-        account: &Address,
-        before: Option<HistoryCursor>,
-        limit: usize,
-    ) -> Result<Vec<HistoryRecord>, StorageError> {
-        let end = keys::history(account, before.unwrap_or((u64::MAX, u32::MAX, u32::MAX)));
-        let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound(keys::history(account, (0, 0, 0)));
-        options.set_iterate_upper_bound(end);
-        let lines = self.scan(keys::HISTORY, IteratorMode::End, options).take(limit);
-        lines.map(|entry| entry.and_then(|(key, bytes)| decode(keys::HISTORY, &key, &bytes))).collect()
+    fn lines(&self, topic: &Topic, range: &LineRange, limit: usize) -> Result<Vec<HistoryRecord>, StorageError> {
+        self.read_lines(topic, range, limit)
     }
 
     fn evidence(&self) -> Result<Vec<(u64, u16, Vec<u8>)>, StorageError> {
