@@ -12,7 +12,7 @@ pub fn duration(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is not a time span: write, for example, 90s, 15m, 12h or 30d");
     let unit = text.chars().next_back().and_then(|last| UNITS.iter().find(|(letter, _)| *letter == last));
     let (letter, milliseconds) = unit.ok_or_else(wrong)?;
-    let digits = text.trim_end_matches(*letter);
+    let digits = &text[..text.len() - 1];
     let number: u64 = digits.parse().map_err(|_| wrong())?;
     number.checked_mul(*milliseconds).ok_or_else(wrong)
 }
