@@ -10,6 +10,7 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use farthing_client::channel::{Payee, Terms};
+use farthing_core::address::Address;
 use farthing_core::amount::Amount;
 use farthing_core::hash::{ChainHash, Digest};
 use farthing_core::keys::{PublicKey, SecretKey, Signature};
@@ -102,7 +103,9 @@ fn payee(directory: &tempfile::TempDir) -> Payee {
     let terms = Terms {
         chain: CHAIN,
         hold: first.hold,
+        payee: Address(key),
         key,
+        close_delay_ms: 3_600_000,
         amount: Amount::from_mites(BATCH),
         captured: Amount::ZERO,
         end_ms: u64::MAX,

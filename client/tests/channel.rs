@@ -65,7 +65,7 @@ fn run(ledger: &mut Ledger, now_ms: u64, sender: u8, operation: Operation) -> (R
 }
 
 fn terms(ledger: &Ledger, id: TransactionId) -> Terms {
-    Terms::of(*ledger.chain(), id, ledger.hold(&id).unwrap()).unwrap()
+    Terms::of(*ledger.chain(), id, ledger.hold(&id).unwrap(), &address(2)).unwrap()
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_stream_of_payments_is_settled_once() {
     let (payer_file, payee_file) = (directory.path().join("payer"), directory.path().join("payee"));
     let mut payer = Payer::create(&payer_file, *ledger.chain(), id, mites(1_000), key(50)).unwrap();
     let mut payee = Payee::create(&payee_file, terms(&ledger, id), SAFETY_MS).unwrap();
-    assert!(payee.capture(true).is_none(), "there is nothing yet");
+    assert!(payee.capture().is_none(), "there is nothing yet");
     for second in 1..=50 {
         // Both are started again now and then.
         if second % 10 == 0 {
@@ -86,7 +86,7 @@ fn a_stream_of_payments_is_settled_once() {
         assert_eq!(payee.accept(&voucher, mites(7), START_MS + 1_000 * second).unwrap(), mites(7));
     }
     let before = ledger.account(&address(2)).unwrap().balance;
-    let settle = payee.capture(true).unwrap();
+    let settle = payee.close().unwrap();
     assert_eq!(run(&mut ledger, START_MS + 60_000, 2, settle).0, ResultCode::Executed);
     assert_eq!(ledger.account(&address(2)).unwrap().balance, before.checked_add(mites(350)).unwrap());
     assert!(ledger.hold(&id).is_none());
@@ -185,7 +185,8 @@ fn a_payee_captures_in_time() {
     let voucher = Voucher::sign(ledger.chain(), id, mites(100), &key(50));
     payee.accept(&voucher, mites(100), START_MS).unwrap();
     let end = START_MS + 10 * HOUR;
-    assert_eq!(payee.next_check_ms(), end - SAFETY_MS);
+    assert_eq!(payee.next_check_ms(end - HOUR), end - HOUR / 2, "the payer might start closing");
+    assert_eq!(payee.next_check_ms(end - SAFETY_MS - 1), end - SAFETY_MS);
     assert!(payee.due(end - SAFETY_MS - 1).is_none() && payee.due(end).is_none());
     let mut late = Payee::open(&path).unwrap();
     assert!(late.due(end - SAFETY_MS).is_some(), "a payee that was started again, too");
@@ -193,16 +194,16 @@ fn a_payee_captures_in_time() {
     // The payer closes before: it is due at once, and after it is captured no more.
     assert!(payee.due(START_MS + 1).is_none());
     assert_eq!(run(&mut ledger, START_MS + 1, 1, Operation::Release { hold: id }).0, ResultCode::Executed);
-    payee.observe(ledger.hold(&id).unwrap()).unwrap();
+    payee.observe(ledger.hold(&id)).unwrap();
     let capture = payee.due(START_MS + 2).expect("the payer is closing");
     assert!(matches!(
         payee.accept(&Voucher::sign(ledger.chain(), id, mites(200), &key(50)), mites(1), START_MS + 2),
         Err(ChannelError::EndsTooSoon)
     ));
     assert_eq!(run(&mut ledger, START_MS + 2, 2, capture).0, ResultCode::Executed);
-    payee.observe(ledger.hold(&id).unwrap()).unwrap();
+    payee.observe(ledger.hold(&id)).unwrap();
     assert!(payee.due(START_MS + 3).is_none());
-    late.observe(ledger.hold(&id).unwrap()).unwrap();
+    late.observe(ledger.hold(&id)).unwrap();
     assert!(late.due(START_MS + 3).is_none());
 }
 
@@ -233,4 +234,109 @@ fn a_watcher_captures_for_a_payee_that_is_offline() {
     assert!(watcher.due(START_MS + 3).is_empty());
     watcher.observe(&id, None).unwrap();
     assert_eq!(watcher.holds().count(), 0);
+}
+
+#[test]
+fn a_hold_for_somebody_else_is_no_channel() {
+    let (mut ledger, id) = opened();
+    let hold = ledger.hold(&id).unwrap().clone();
+    let stranger = Terms::of(*ledger.chain(), id, &hold, &address(3));
+    assert!(matches!(stranger, Err(ChannelError::NotForMe)));
+    // And what is shown later must be the same one.
+    let directory = tempfile::tempdir().unwrap();
+    let mut payee = Payee::create(directory.path().join("payee"), terms(&ledger, id), SAFETY_MS).unwrap();
+    let mut open = |payee, key, close_delay_ms| {
+        let condition = Condition::Voucher { key, close_delay_ms };
+        let expires_at_ms = START_MS + 10 * HOUR;
+        let open = OpenHold { payee, amount: mites(9_000), condition, expires_at_ms, reference: None };
+        let (code, id) = run(&mut ledger, START_MS, 1, Operation::OpenHold(Box::new(open)));
+        assert_eq!(code, ResultCode::Executed);
+        ledger.hold(&id).unwrap().clone()
+    };
+    let mine = key(50).public_key();
+    assert!(matches!(payee.observe(Some(&open(address(3), mine, HOUR))), Err(ChannelError::NotForMe)));
+    assert!(matches!(payee.observe(Some(&open(address(2), key(51).public_key(), HOUR))), Err(ChannelError::OtherKey)));
+    assert_eq!(payee.terms().amount, mites(1_000));
+}
+
+#[test]
+fn nothing_is_accepted_once_the_hold_is_gone() {
+    let (mut ledger, id) = opened();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("payee");
+    let mut payee = Payee::create(&path, terms(&ledger, id), SAFETY_MS).unwrap();
+    let sign = |ledger: &Ledger, cumulative| Voucher::sign(ledger.chain(), id, mites(cumulative), &key(50));
+    payee.accept(&sign(&ledger, 100), mites(1), START_MS).unwrap();
+    // Released with another key of the payee's, behind the application's back.
+    let shown = ledger.hold(&id).unwrap().clone();
+    assert_eq!(run(&mut ledger, START_MS + 1, 2, Operation::Release { hold: id }).0, ResultCode::Executed);
+    payee.observe(ledger.hold(&id)).unwrap();
+    assert!(matches!(payee.accept(&sign(&ledger, 200), mites(1), START_MS + 2), Err(ChannelError::Closed)));
+    let mut payee = Payee::open(&path).unwrap();
+    let all = payee.accept_all(&[sign(&ledger, 200)], START_MS + 2, ChaCha20Rng::seed_from_u64(1));
+    assert!(matches!(all, Err(ChannelError::Closed)));
+    let late = START_MS + 10 * HOUR - 1;
+    assert!(payee.capture().is_none() && payee.due(late).is_none());
+    // A node that lagged said so: what there is must not be lost, but no more is accepted.
+    payee.observe(Some(&shown)).unwrap();
+    assert!(payee.due(late).is_some());
+    assert!(matches!(payee.accept(&sign(&ledger, 200), mites(1), START_MS + 2), Err(ChannelError::Closed)));
+}
+
+#[test]
+fn nothing_is_accepted_once_the_payee_closes() {
+    let (mut ledger, id) = opened();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("payee");
+    let mut payee = Payee::create(&path, terms(&ledger, id), SAFETY_MS).unwrap();
+    payee.accept(&Voucher::sign(ledger.chain(), id, mites(100), &key(50)), mites(1), START_MS).unwrap();
+    let close = payee.close().unwrap();
+    // The capture is under way, and the process is started again.
+    let mut payee = Payee::open(&path).unwrap();
+    let more = Voucher::sign(ledger.chain(), id, mites(200), &key(50));
+    assert!(matches!(payee.accept(&more, mites(1), START_MS + 1), Err(ChannelError::Closed)));
+    assert_eq!(payee.close().unwrap(), close, "it can be sent again");
+    assert!(payee.due(START_MS + 10 * HOUR - 1).is_some(), "and is not forgotten before it got through");
+    assert_eq!(run(&mut ledger, START_MS + 2, 2, close).0, ResultCode::Executed);
+    assert!(ledger.hold(&id).is_none());
+
+    let (mut ledger, id) = opened();
+    let mut unused = Payee::create(directory.path().join("unused"), terms(&ledger, id), SAFETY_MS).unwrap();
+    let release = unused.close().unwrap();
+    assert_eq!(run(&mut ledger, START_MS + 2, 2, release).0, ResultCode::Executed);
+    assert!(ledger.hold(&id).is_none());
+}
+
+#[test]
+fn there_is_time_to_notice_that_the_payer_closes() {
+    let (ledger, id) = opened();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("payee");
+    let long = Payee::create(&path, terms(&ledger, id), HOUR / 2 + 1);
+    assert!(matches!(long, Err(ChannelError::SafetyTooLong { .. })));
+    Payee::create(&path, terms(&ledger, id), HOUR / 2).unwrap();
+}
+
+#[test]
+fn a_crash_in_the_middle_of_a_creation_leaves_nothing_in_the_way() {
+    let (ledger, id) = opened();
+    let directory = tempfile::tempdir().unwrap();
+    let (path, next) = (directory.path().join("payer"), directory.path().join("payer.next"));
+    let create = || Payer::create(&path, *ledger.chain(), id, mites(100), key(50));
+    // The disk fails it.
+    std::fs::create_dir(&next).unwrap();
+    assert!(matches!(create(), Err(ChannelError::File { .. })));
+    std::fs::remove_dir(&next).unwrap();
+    // It ends while it writes.
+    std::fs::write(&next, b"FARCH").unwrap();
+    let mut payer = create().unwrap();
+    assert!(!next.exists());
+    // It ends before the second name is removed: the next write must not go through that name into the file in use.
+    std::fs::hard_link(&path, &next).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let in_use = directory.path().join("in use");
+    std::fs::hard_link(&path, &in_use).unwrap();
+    payer.pay(mites(10)).unwrap();
+    assert_eq!(std::fs::read(&in_use).unwrap(), before);
+    assert_eq!(Payer::open(&path, key(50)).unwrap().spent(), mites(10));
 }

@@ -45,7 +45,7 @@ impl Ledger {
     }
 
     /// As [`Ledger::check`], for a transaction that waits behind others of its sender that were charged so many bytes in all
-    /// ([`Ledger::charged_bytes`]).
+    /// ([`Ledger::charged_bytes`]). Of an operation for Root alone, only others of these count: it is taken ahead of all others.
     ///
     /// # Errors
     /// [`Refusal`] says why not, and when it could be.
@@ -53,6 +53,7 @@ impl Ledger {
         let sender = self.admit(transaction, now_ms)?;
         let floor_byte_ms = match sender.key {
             Some(_) => self.key_floor_byte_ms(),
+            None if transaction.operation.is_for_root_alone() => self.root_floor_byte_ms(),
             None => 0,
         };
         let own_byte_ms = sender.cost_byte_ms + floor_byte_ms;
@@ -101,7 +102,7 @@ impl Ledger {
         let parameters = &self.parameters.bandwidth;
         let floor_byte_ms = match admission.key {
             Some(_) => self.key_floor_byte_ms(),
-            None => -parameters.byte_ms(parameters.base_bytes.into()),
+            None => self.root_floor_byte_ms(),
         };
         let account = self.state.in_slot(admission.sender);
         let capacity = capacity_bytes(parameters, account.balance);
@@ -158,6 +159,11 @@ impl Ledger {
 
     fn cost_byte_ms(&self, charged_bytes: u64, now_ms: u64) -> i128 {
         self.parameters.bandwidth.byte_ms(self.multiplier(now_ms).times(charged_bytes))
+    }
+
+    /// −F: how far Root may overdraw in a block.
+    fn root_floor_byte_ms(&self) -> i128 {
+        -self.parameters.bandwidth.byte_ms(self.parameters.bandwidth.base_bytes.into())
     }
 
     fn key_floor_byte_ms(&self) -> i128 {

@@ -17,11 +17,11 @@
 //!
 //! | | must hold after the charge |
 //! |---|---|
-//! | a mempool admits (`Ledger::check`) | bandwidth ≥ 0, for a delegated key ≥ 2,000 bytes |
+//! | a mempool admits (`Ledger::check`) | bandwidth ≥ 0, for a delegated key ≥ 2,000 bytes, for `SetKey`, `RemoveKey` and `SetPolicy` ≥ −F |
 //! | a block includes | bandwidth ≥ −F, for a delegated key ≥ 2,000 bytes; otherwise the transaction is dropped |
 //!
 //! The difference is for transactions that were ordered through several validators at once, or just before m rose. The floor of
-//! delegated keys keeps Root able to remove them. The constants are [`BandwidthParameters`] of the genesis document.
+//! delegated keys, and that of the operations for Root alone, keep Root able to remove them, also when m is high. The constants are [`BandwidthParameters`] of the genesis document.
 
 use crate::amount::{Amount, MITES_PER_FAR};
 use crate::transaction::{Operation, Proof};

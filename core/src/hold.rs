@@ -32,6 +32,9 @@
 //!   under way could have each one refused by a top-up of one mite ahead of it, until the hold ends.
 //! - To close is to give the rest and the reserve back to the payer, and to free the slot. Every later operation on it is `NoSuchHold`.
 //! - A closing hold that has ended counts as ended (`HoldEnded`, not `HoldClosing`).
+//! - A top-up by a delegated key that moves the expiry counts as spending what is left in the hold once more, against the limits of the
+//!   key and of the account: else a key with a budget of one mite could lock a large hold for 400 days.
+//! - What is set aside in all, over the life of a hold, is at most 2^64 − 1 mites (`AmountOverflow`).
 //! - The proof must be of the kind of the condition: none for `Payee`, else `BadProof`.
 //!
 //! Neither account can be reclaimed while the hold is there.
@@ -72,7 +75,7 @@ pub struct Hold {
     /// Whom it is for.
     #[serde(with = "codec::hex")]
     pub payee: Address,
-    /// What was set aside in all, top-ups included.
+    /// What was set aside in all, top-ups included; over a long life more than all the money there is.
     pub amount: Amount,
     /// What of it was paid to the payee.
     pub captured: Amount,
@@ -236,7 +239,10 @@ pub(crate) fn top_up(
     if expires_at_ms < hold.expires_at_ms || expires_at_ms - context.now_ms > EXPIRY_AHEAD_MS_MAX {
         return Err(ResultCode::ExpiryOutOfRange);
     }
-    let spent = u128::from(amount.mites());
+    // What was captured counts, so the sum can exceed the supply: money that was captured can be set aside again.
+    let total = hold.amount.checked_add(amount).ok_or(ResultCode::AmountOverflow)?;
+    let rest = if context.key.is_some() && expires_at_ms > hold.expires_at_ms { hold.rest() } else { Amount::ZERO };
+    let spent = u128::from(rest.mites()) + u128::from(amount.mites());
     context.check_limits(spent, std::iter::once(&hold.payee))?;
     if context.state.in_slot(context.sender).balance < amount {
         return Err(ResultCode::InsufficientBalance);
@@ -244,7 +250,7 @@ pub(crate) fn top_up(
     context.record_spent(spent);
     context.debit(context.sender, amount);
     context.state.update_hold(slot, |hold| {
-        hold.amount = hold.amount.checked_add(amount).expect("all money together is less than 2^64 mites");
+        hold.amount = total;
         hold.expires_at_ms = expires_at_ms;
     });
     Ok(())

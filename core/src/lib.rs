@@ -65,7 +65,7 @@
 //! | 11 `WrongCumulative` | more than the hold's amount | | | ✓ | | | | | | |
 //! | 12 `BadProof` | the proof does not meet the hold's condition | | | ✓ | | | | | | |
 //! | 13 `NotReclaimable` | the account is in use, or was not long enough out of it | | | | | | | | | ✓ |
-//! | 14 `AmountOverflow` | the outputs add up to more than 2^64 − 1 mites | ✓ | | | | | | | | |
+//! | 14 `AmountOverflow` | the outputs, or all that was ever set aside in the hold, add up to more than 2^64 − 1 mites | ✓ | | | | ✓ | | | | |
 //! | 15 `PayeeNotAllowed` | the delegated key may not pay one of the payees | ✓ | ✓ | | | ✓ | | | | |
 //! | 16 `OverTransactionLimit` | more than the key may spend at a time | ✓ | ✓ | | | ✓ | | | | |
 //! | 17 `OverKeyLimit` | more than the key may spend in this period | ✓ | ✓ | | | ✓ | | | | |

@@ -2,9 +2,11 @@
 //!
 //! Anybody may reclaim an account of which all of this holds; otherwise the transaction is rejected with `NotReclaimable`:
 //! - its balance is 0, and for more than `reclaim_after_ms` (24 h) nothing was paid to it and none of its nonces was used;
+//! - if it has a policy, the raise delay has passed since, too: else its money's owner could be rid of the policy sooner than by
+//!   loosening it, since an account that is opened again has none;
 //! - it has no delegated keys (tombstones do not count: they are past their time by then);
 //! - it is payer or payee of no hold;
-//! - its bandwidth is not negative.
+//! - its bandwidth is full. An account that is opened again begins with a full one, so freeing and opening it mints nothing.
 //!
 //! The reserve goes back to the sponsor, if it still has an account, else to the sender of the reclaim.
 //!
@@ -36,9 +38,10 @@ pub(crate) fn execute(context: &mut Context<'_>, address: &Address) -> Result<()
 fn is_reclaimable(context: &Context<'_>, slot: u32) -> bool {
     let account = context.state.in_slot(slot);
     let parameters = &context.parameters.bandwidth;
-    let idle =
-        account.empty_since_ms().is_some_and(|since| context.now_ms - since > context.parameters.reclaim_after_ms);
-    let bandwidth =
-        account.bandwidth.available(parameters, capacity_bytes(parameters, account.balance), context.now_ms);
-    idle && account.keys().is_empty() && account.holds() == 0 && bandwidth >= 0
+    let raise_delay_ms = account.policy().map_or(0, |policy| policy.settings_at(context.now_ms).raise_delay_ms);
+    let idle_ms = context.parameters.reclaim_after_ms.max(raise_delay_ms);
+    let idle = account.empty_since_ms().is_some_and(|since| context.now_ms - since > idle_ms);
+    let capacity = capacity_bytes(parameters, account.balance);
+    let is_full = account.bandwidth.available(parameters, capacity, context.now_ms) == parameters.byte_ms(capacity);
+    idle && is_full && account.keys().is_empty() && account.holds() == 0
 }

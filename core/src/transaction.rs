@@ -82,6 +82,13 @@ pub enum Operation {
     },
 }
 
+impl Operation {
+    /// Whether only Root may do it: whatever sets the limits of keys and of the account.
+    pub fn is_for_root_alone(&self) -> bool {
+        matches!(self, Operation::SetKey(_) | Operation::RemoveKey { .. } | Operation::SetPolicy(_))
+    }
+}
+
 /// The opening of a hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct OpenHold {

@@ -114,7 +114,7 @@ pub struct MempoolSection {
     pub transactions_max: usize,
     /// Encoded bytes in all.
     pub bytes_max: usize,
-    /// Transactions of one sender.
+    /// Transactions of one sender that Root signed, and as many of all its delegated keys.
     pub per_sender_max: usize,
 }
 

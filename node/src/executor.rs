@@ -11,7 +11,7 @@ use farthing_core::execution::{CommitContext, ExecutedBlock, Ledger, Move};
 use farthing_core::flush::StateFlush;
 use farthing_core::hash::Digest;
 use farthing_core::transaction::{Operation, Output, Transaction, TransactionId, VerifiedTransaction};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// What verification says of a payload.
 #[derive(Clone, Debug)]
@@ -166,9 +166,10 @@ pub fn run(
             Verdict::Void => void_authors.push(vertex.author),
         }
     }
+    let payees = with_history.then(|| payees_of_holds(ledger, &transactions));
     let context = CommitContext { epoch: commit.epoch, index: commit.index, digest, timestamp_ms: commit.timestamp_ms };
     let execution = ledger.execute(&context, &transactions);
-    let block = execution.block.map(|block| store(block, payloads, &places, &transactions, with_history));
+    let block = execution.block.map(|block| store(block, payloads, &places, &transactions, payees.as_ref()));
     Executed { commit_index: commit.index, block, dropped: execution.dropped, flush: execution.flush, void_authors }
 }
 
@@ -187,9 +188,9 @@ fn store(
     payloads: Vec<PayloadRecord>,
     places: &[(u16, u32)],
     transactions: &[VerifiedTransaction],
-    with_history: bool,
+    payees: Option<&HashMap<TransactionId, Address>>,
 ) -> StoredBlock {
-    let history = if with_history { history_of(&block, transactions) } else { Vec::new() };
+    let history = payees.map_or(Vec::new(), |payees| history_of(&block, transactions, payees));
     let entry = |(index, result): &(u32, TransactionResult)| {
         let (payload, place) = places[*index as usize];
         BlockEntry { payload, place, id: result.id, code: result.code }
@@ -198,13 +199,18 @@ fn store(
     StoredBlock { hash: block.hash, record: BlockRecord { header: block.header, payloads, entries }, history }
 }
 
-/// The lines that a block adds to histories; `transactions` are those that it was executed from.
-pub(crate) fn history_of(block: &ExecutedBlock, transactions: &[VerifiedTransaction]) -> Vec<HistoryRecord> {
+/// The lines that a block adds to histories; `transactions` are those that it was executed from, `payees` whom the holds pay that they
+/// open or top up.
+pub(crate) fn history_of(
+    block: &ExecutedBlock,
+    transactions: &[VerifiedTransaction],
+    payees: &HashMap<TransactionId, Address>,
+) -> Vec<HistoryRecord> {
     let mut history = Vec::with_capacity(2 * block.results.len());
     let mut moves = block.moves.iter().peekable();
     for (position, (index, result)) in (0..).zip(&block.results) {
         let transaction = &transactions[*index as usize];
-        let sent = sent_line(&block.header, position, transaction, result.code);
+        let sent = sent_line(&block.header, position, transaction, result.code, payees);
         add_received(&mut history, &sent, transaction.transaction().outputs());
         let mut number = 0;
         while let Some((_, moved)) = moves.next_if(|(other, _)| other == index) {
@@ -216,10 +222,29 @@ pub(crate) fn history_of(block: &ExecutedBlock, transactions: &[VerifiedTransact
     history
 }
 
+/// Whom the holds pay that these transactions open or top up. Before they are executed: a hold may be closed by then.
+pub(crate) fn payees_of_holds(
+    ledger: &Ledger,
+    transactions: &[VerifiedTransaction],
+) -> HashMap<TransactionId, Address> {
+    let payee = |verified: &VerifiedTransaction| match &verified.transaction().operation {
+        Operation::OpenHold(open) => Some((verified.id(), open.payee)),
+        Operation::TopUp { hold, .. } => Some((*hold, ledger.hold(hold)?.payee)),
+        _ => None,
+    };
+    transactions.iter().filter_map(payee).collect()
+}
+
 /// The line of the sender.
-fn sent_line(header: &BlockHeader, position: u32, verified: &VerifiedTransaction, code: ResultCode) -> HistoryRecord {
+fn sent_line(
+    header: &BlockHeader,
+    position: u32,
+    verified: &VerifiedTransaction,
+    code: ResultCode,
+    payees: &HashMap<TransactionId, Address>,
+) -> HistoryRecord {
     let transaction = verified.transaction();
-    let (counterparty, amount, reference, outputs) = spending(transaction);
+    let (counterparty, amount, reference, outputs) = spending(transaction, payees);
     HistoryRecord {
         account: transaction.sender,
         height: header.height,
@@ -238,8 +263,11 @@ fn sent_line(header: &BlockHeader, position: u32, verified: &VerifiedTransaction
     }
 }
 
-/// Whom a transaction pays, how much in all, with which reference, in how many outputs.
-fn spending(transaction: &Transaction) -> (Address, Amount, Option<[u8; 32]>, u32) {
+/// Whom a transaction pays, how much in all, with which reference, in how many outputs. What pays nobody is the sender's with itself.
+fn spending(
+    transaction: &Transaction,
+    payees: &HashMap<TransactionId, Address>,
+) -> (Address, Amount, Option<[u8; 32]>, u32) {
     match &transaction.operation {
         Operation::Transfer { outputs } => {
             let first = outputs.first().expect("a transfer has an output");
@@ -247,7 +275,9 @@ fn spending(transaction: &Transaction) -> (Address, Amount, Option<[u8; 32]>, u3
             (first.to, total, first.reference, outputs.len() as u32)
         }
         Operation::OpenHold(open) => (open.payee, open.amount, open.reference.map(|reference| reference.0), 0),
-        Operation::TopUp { amount, .. } => (transaction.sender, *amount, None, 0),
+        Operation::TopUp { hold, amount, .. } => {
+            (payees.get(hold).copied().unwrap_or(transaction.sender), *amount, None, 0)
+        }
         _ => (transaction.sender, Amount::ZERO, None, 0),
     }
 }
@@ -289,3 +319,7 @@ fn moved_line(number: u32, sent: &HistoryRecord, moved: &Move) -> HistoryRecord 
         ..sent.clone()
     }
 }
+
+#[cfg(test)]
+#[path = "executor_tests.rs"]
+mod tests;

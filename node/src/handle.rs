@@ -114,6 +114,8 @@ pub enum RefuseReason {
     MempoolFull,
     /// The sender has too many transactions in the mempool.
     SenderFull,
+    /// Two transactions with its nonce are in the mempool.
+    NonceFull,
     /// This node takes no transactions now: it is behind, or not connected to enough validators.
     NotReady,
 }
@@ -219,6 +221,7 @@ impl From<Admission> for Result<(), RefuseReason> {
             Admission::Later { reason, passes_at_ms } => Err(RefuseReason::Later { reason, passes_at_ms }),
             Admission::Full(Full::InAll) => Err(RefuseReason::MempoolFull),
             Admission::Full(Full::ForSender) => Err(RefuseReason::SenderFull),
+            Admission::Full(Full::ForNonce) => Err(RefuseReason::NonceFull),
         }
     }
 }

@@ -8,15 +8,26 @@
 //! delays others of its own bucket alone, by one transaction an account at most; to stand in all buckets takes money for all of them, and
 //! to be many in one, that many times its money.
 //!
+//! Of the transactions with one nonce of an authority only one can be executed, and the others would cost their sender nothing. So one at
+//! a time is proposed, and one more is kept, which has its turn when the first was dropped or has left: enough to cancel a transaction.
+//!
+//! Of one sender, what Root signed comes before what its delegated keys did, is bounded by itself, and can take their room: no key keeps
+//! its owner from removing it.
+//!
 //! When all is full, the bucket with the most waiting transactions gives way to one with fewer: its sender executed most recently
 //! loses the newest of its transactions. Within a bucket, it gives way to a sender executed less recently.
 
+mod eviction;
+mod sender;
+
 use crate::id_map::IdMap;
 use bytes::Bytes;
+use eviction::Eviction;
 use farthing_core::address::Address;
 use farthing_core::execution::Ledger;
-use farthing_core::transaction::{Transaction, TransactionId, VerifiedTransaction};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use farthing_core::transaction::{Authority, Transaction, TransactionId, VerifiedTransaction};
+use sender::Sender;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Buckets: one for owning nothing, one for each power of two of a mite.
 const BUCKETS: usize = 65;
@@ -28,7 +39,8 @@ pub struct MempoolLimits {
     pub transactions_max: usize,
     /// Encoded bytes in all.
     pub bytes_max: usize,
-    /// Transactions of one sender. More than its replay window (128) can never be in flight.
+    /// Transactions of one sender that Root signed, and as many that its delegated keys did. More than the replay window of an
+    /// authority (128) can never be in flight.
     pub per_sender_max: usize,
 }
 
@@ -45,6 +57,8 @@ pub enum Full {
     InAll,
     /// This sender has too many in it.
     ForSender,
+    /// There are two with the same nonce of the same authority.
+    ForNonce,
 }
 
 /// What the ledger says of a transaction and its sender.
@@ -107,22 +121,6 @@ struct Entry {
     proposed: bool,
 }
 
-#[derive(Debug)]
-struct Sender {
-    slot: u32,
-    bucket: usize,
-    /// Orders senders that were executed at the same time: since when it waits for a turn.
-    arrival: u64,
-    /// Where in the line of its bucket it stands, if it has anything queued.
-    place: Option<Place>,
-    /// What is not proposed yet, in order of arrival.
-    queue: VecDeque<TransactionId>,
-    /// All of the sender's transactions in the mempool, proposed ones too.
-    count: usize,
-    /// What these will be charged of its bandwidth.
-    charged_bytes: u64,
-}
-
 /// When a sender was executed last, and its arrival: the lowest is next.
 type Place = (u32, u64);
 
@@ -164,24 +162,30 @@ impl Mempool {
         if self.entries.contains_key(&id) {
             return Ok(Vec::new());
         }
-        let address = transaction.transaction().sender;
-        let encoded: Bytes = transaction.signed().encode().into();
-        if self.senders.get(&address).is_some_and(|sender| sender.count >= self.limits.per_sender_max) {
-            return Err(Full::ForSender);
+        let Transaction { sender: address, authority, valid_until_ms, .. } = *transaction.transaction();
+        if let Some(sender) = self.senders.get(&address) {
+            if sender.has_two(transaction.transaction()) {
+                return Err(Full::ForNonce);
+            }
+            if sender.count(&authority) >= self.limits.per_sender_max {
+                return Err(Full::ForSender);
+            }
         }
-        let evicted = self.make_room(encoded.len(), standing)?;
+        let encoded: Bytes = transaction.signed().encode().into();
+        let evicted = self.victims(encoded.len(), transaction.transaction(), standing).ok_or(Full::InAll)?;
+        for id in &evicted {
+            self.remove(id);
+        }
         self.bytes += encoded.len();
-        self.expiry.insert((transaction.transaction().valid_until_ms, id));
+        self.expiry.insert((valid_until_ms, id));
         self.leave_line(&address);
-        let sender = self.senders.entry(address).or_insert_with(Sender::new);
+        let sender = self.senders.entry(address).or_default();
         (sender.slot, sender.bucket) = (standing.slot, standing.bucket());
-        if sender.queue.is_empty() {
+        if sender.waiting() == 0 {
             sender.arrival = self.arrivals;
             self.arrivals += 1;
         }
-        sender.count += 1;
-        sender.charged_bytes += standing.charged_bytes;
-        sender.queue.push_back(id);
+        sender.add(id, transaction.transaction(), standing.charged_bytes);
         self.entries.insert(id, Entry { transaction, encoded, charged_bytes: standing.charged_bytes, proposed: false });
         self.get_in_line(&address);
         Ok(evicted)
@@ -199,7 +203,7 @@ impl Mempool {
         // Every turn takes a transaction from a queue, of which there are finitely many, or ends the loop.
         while let Some(address) = self.next_sender() {
             let sender = self.senders.get_mut(&address).expect("a sender in line");
-            let id = *sender.queue.front().expect("a sender in line has something queued");
+            let id = *sender.next().expect("a sender in line has something queued");
             let entry = self.entries.get_mut(&id).expect("what leaves the mempool leaves the queue");
             if let Err(error) = admit(&entry.transaction) {
                 proposal.refused.push((id, error));
@@ -218,7 +222,7 @@ impl Mempool {
             proposal.transactions.push(entry.transaction.clone());
             self.leave_line(&address);
             let sender = self.senders.get_mut(&address).expect("it was there just now");
-            sender.queue.pop_front();
+            sender.pop_next();
             // A turn counts as if it were executed, so that the others of the bucket come first.
             let (slot, bucket) = (sender.slot, sender.bucket);
             self.mark_executed(slot);
@@ -238,7 +242,8 @@ impl Mempool {
                 entry.proposed = false;
                 let address = entry.transaction.transaction().sender;
                 self.leave_line(&address);
-                self.senders.get_mut(&address).expect("a sender of an entry").queue.push_back(id);
+                let sender = self.senders.get_mut(&address).expect("a sender of an entry");
+                sender.queue(id, self.entries[&id].transaction.transaction());
                 self.get_in_line_last(&address);
             }
         }
@@ -254,13 +259,8 @@ impl Mempool {
         self.expiry.remove(&(transaction.valid_until_ms, *id));
         self.leave_line(&address);
         let sender = self.senders.get_mut(&address).expect("a sender of an entry");
-        if !entry.proposed {
-            // At most as many as one sender may have here. Left in, they would add up while other validators execute them.
-            sender.queue.retain(|queued| queued != id);
-        }
-        sender.count -= 1;
-        sender.charged_bytes -= entry.charged_bytes;
-        if sender.count == 0 {
+        sender.remove(id, transaction, entry.charged_bytes);
+        if sender.is_empty() {
             self.senders.remove(&address);
         } else {
             self.get_in_line(&address);
@@ -294,9 +294,10 @@ impl Mempool {
         self.entries.contains_key(id)
     }
 
-    /// What all of a sender's transactions here, proposed ones too, will be charged of its bandwidth, in bytes.
-    pub fn charged_bytes(&self, sender: &Address) -> u64 {
-        self.senders.get(sender).map_or(0, |sender| sender.charged_bytes)
+    /// What the sender's transactions that come before this one, proposed ones too, will be charged of its bandwidth, in bytes: all that are
+    /// here, or before an operation for Root alone only such.
+    pub fn charged_before(&self, transaction: &Transaction) -> u64 {
+        self.senders.get(&transaction.sender).map_or(0, |sender| sender.charged_before(transaction))
     }
 
     /// Whether there is anything to propose.
@@ -331,25 +332,16 @@ impl Mempool {
         self.buckets[bucket].line.first_key_value().map(|(_, address)| *address)
     }
 
-    /// Makes room for a transaction of so many bytes. Returns what had to leave.
-    fn make_room(&mut self, bytes: usize, standing: &Standing) -> Result<Vec<TransactionId>, Full> {
-        let mut evicted = Vec::new();
-        // Each round takes out one of finitely many.
-        while self.entries.len() >= self.limits.transactions_max || self.bytes + bytes > self.limits.bytes_max {
-            let id = self.worst(standing).ok_or(Full::InAll)?;
-            self.remove(&id);
-            evicted.push(id);
+    /// What has to leave to make room for a transaction of so many encoded bytes; `None` if not enough would. Nothing is changed.
+    fn victims(&self, bytes: usize, transaction: &Transaction, standing: &Standing) -> Option<Vec<TransactionId>> {
+        let transactions = (self.entries.len() + 1).saturating_sub(self.limits.transactions_max);
+        let bytes = (self.bytes + bytes).saturating_sub(self.limits.bytes_max);
+        let mut eviction = Eviction::new(self, transactions, bytes);
+        if transaction.authority == Authority::Root {
+            eviction.evict_own_keys(&transaction.sender);
         }
-        Ok(evicted)
-    }
-
-    /// What has to leave first for a transaction of this standing; `None` if nothing does.
-    fn worst(&self, standing: &Standing) -> Option<TransactionId> {
-        let own = standing.bucket();
-        let fullest = (0..BUCKETS).max_by_key(|bucket| (self.buckets[*bucket].waiting, *bucket == own))?;
-        let ((executed, _), address) = self.buckets[fullest].line.last_key_value()?;
-        let comes_before = fullest != own || self.executed_at(standing.slot) < *executed;
-        comes_before.then(|| *self.senders[address].queue.back().expect("a sender in line has something queued"))
+        eviction.evict_others(standing);
+        eviction.evicted()
     }
 
     fn leave_line(&mut self, address: &Address) {
@@ -357,7 +349,7 @@ impl Mempool {
         if let Some(place) = sender.place.take() {
             let bucket = &mut self.buckets[sender.bucket];
             bucket.line.remove(&place);
-            bucket.waiting -= sender.queue.len();
+            bucket.waiting -= sender.waiting();
         }
     }
 
@@ -372,14 +364,14 @@ impl Mempool {
     fn get_in_line(&mut self, address: &Address) {
         let executed = self.executed_at(self.senders[address].slot);
         let sender = self.senders.get_mut(address).expect("looked at just now");
-        if sender.queue.is_empty() {
+        if sender.waiting() == 0 {
             return;
         }
         let place = (executed, sender.arrival);
         sender.place = Some(place);
         let bucket = &mut self.buckets[sender.bucket];
         bucket.line.insert(place, *address);
-        bucket.waiting += sender.queue.len();
+        bucket.waiting += sender.waiting();
     }
 
     fn executed_at(&self, slot: u32) -> u32 {
@@ -392,12 +384,6 @@ impl Mempool {
             self.executed.resize(slot + 1, 0);
         }
         self.executed[slot] = self.now;
-    }
-}
-
-impl Sender {
-    fn new() -> Sender {
-        Sender { slot: 0, bucket: 0, arrival: 0, place: None, queue: VecDeque::new(), count: 0, charged_bytes: 0 }
     }
 }
 

@@ -11,7 +11,7 @@ pub fn duration(text: &str) -> Result<u64, String> {
     const UNITS: [(char, u64); 4] = [('s', 1_000), ('m', 60_000), ('h', 3_600_000), ('d', 86_400_000)];
     let wrong = || format!("{text:?} is not a time span: write, for example, 90s, 15m, 12h or 30d");
     let unit = text.chars().next_back().and_then(|last| UNITS.iter().find(|(letter, _)| *letter == last));
-    let (letter, milliseconds) = unit.ok_or_else(wrong)?;
+    let (_, milliseconds) = unit.ok_or_else(wrong)?;
     let digits = &text[..text.len() - 1];
     let number: u64 = digits.parse().map_err(|_| wrong())?;
     number.checked_mul(*milliseconds).ok_or_else(wrong)

@@ -176,13 +176,14 @@ impl<'a> Channels<'a> {
         let added = added.map_err(failed)?;
         let terms = payee.terms();
         let due = last.cumulative.checked_sub(terms.captured).unwrap_or(Amount::ZERO);
+        let next_check_ms = payee.next_check_ms(now_ms());
         let value = json!({
             "hold": last.hold, "added": added, "cumulative": last.cumulative, "due": due, "amount": terms.amount,
-            "settle_before_ms": payee.next_check_ms(),
+            "settle_before_ms": next_check_ms,
         });
         let text = format!(
             "received {added}: {due} to settle, before {}  channel {}",
-            output::time(payee.next_check_ms()),
+            output::time(next_check_ms),
             output::shorten(&last.hold.to_string())
         );
         self.context.format.print(&value, &text)
@@ -251,17 +252,17 @@ impl<'a> Channels<'a> {
     async fn settlement(&self, id: &TransactionId, hold: &Hold, keep_open: bool) -> Result<Operation, Error> {
         let _lock = self.lock()?;
         let path = self.path(id, "payee");
-        let capture = match path.exists() {
-            true => {
-                let mut payee = Payee::open(&path).map_err(failed)?;
-                payee.observe(hold).map_err(failed)?;
-                payee.capture(!keep_open)
-            }
+        let mut payee = match path.exists() {
+            true => Some(Payee::open(&path).map_err(failed)?),
             false => None,
         };
-        match capture {
-            Some(capture) => Ok(capture),
-            None if keep_open => Err(Error::usage("there is nothing to settle: every voucher is captured already")),
+        if let Some(payee) = &mut payee {
+            payee.observe(Some(hold)).map_err(failed)?;
+        }
+        match payee {
+            Some(payee) if keep_open => payee.capture().ok_or_else(nothing_to_settle),
+            None if keep_open => Err(nothing_to_settle()),
+            Some(mut payee) => payee.close().map_err(failed),
             None => Ok(Operation::Release { hold: *id }),
         }
     }
@@ -295,7 +296,8 @@ impl<'a> Channels<'a> {
     async fn observe(&self, payee: &mut Payee) -> Result<(), Error> {
         let hold = payee.terms().hold;
         let seen = read(self.network, &hold).await?.to_hold(self.network.prefix())?;
-        payee.observe(&seen.ok_or_else(|| closed(&hold))?).map_err(failed)
+        payee.observe(seen.as_ref()).map_err(failed)?;
+        if seen.is_some() { Ok(()) } else { Err(closed(&hold)) }
     }
 
     /// The terms of a hold that pays a key of this wallet, by a certified proof.
@@ -312,7 +314,7 @@ impl<'a> Channels<'a> {
             let payee = Address::encode(&hold.payee, self.network.prefix());
             return Err(Error::usage(format!("the channel pays {payee}, which is no key of this wallet")));
         }
-        Terms::of(self.network.chain, *id, hold).map_err(failed)
+        Terms::of(self.network.chain, *id, hold, &hold.payee).map_err(failed)
     }
 
     /// What there is on disk, by hold.
@@ -387,16 +389,25 @@ fn parse_voucher(text: &str) -> Result<Voucher, Error> {
     codec::decode(&bytes, VOUCHER_BYTES).map_err(|_| wrong())
 }
 
+fn nothing_to_settle() -> Error {
+    Error::usage("there is nothing to settle: every voucher is captured already")
+}
+
 fn failed(error: ChannelError) -> Error {
     let code = match &error {
         ChannelError::File { .. } | ChannelError::NotThisChannel { .. } => ErrorCode::LocalFailure,
         ChannelError::OverBudget { .. } => ErrorCode::InsufficientFunds,
-        ChannelError::NothingPaid | ChannelError::BudgetTooLow { .. } => ErrorCode::Usage,
+        ChannelError::NothingPaid | ChannelError::BudgetTooLow { .. } | ChannelError::SafetyTooLong { .. } => {
+            ErrorCode::Usage
+        }
         ChannelError::NotAChannel
         | ChannelError::OtherHold(_)
         | ChannelError::OverHold { .. }
         | ChannelError::TooLittle { .. }
         | ChannelError::EndsTooSoon
+        | ChannelError::NotForMe
+        | ChannelError::OtherKey
+        | ChannelError::Closed
         | ChannelError::Signature(_) => ErrorCode::Rejected,
     };
     Error::new(code, error.to_string())

@@ -126,7 +126,7 @@ pub fn explain(code: ResultCode) -> &'static str {
         ResultCode::WrongCumulative => "the hold does not hold that much",
         ResultCode::BadProof => "the voucher or preimage does not fit the hold",
         ResultCode::NotReclaimable => "the account is in use, or was not long ago",
-        ResultCode::AmountOverflow => "its outputs add up to more than there can be",
+        ResultCode::AmountOverflow => "it adds up to more than there can be",
         ResultCode::PayeeNotAllowed => "the key may not pay this payee",
         ResultCode::OverTransactionLimit => "it is more than the key may spend at a time",
         ResultCode::OverKeyLimit => "it is more than the key may spend in this period",

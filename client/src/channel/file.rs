@@ -1,10 +1,10 @@
-//! The file of a channel: written whole, synced, and renamed into place.
+//! The file of a channel: written whole beside its place, synced, and then put there.
 
 use super::ChannelError;
 use borsh::{BorshDeserialize, BorshSerialize};
 use farthing_core::codec;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Far more than any channel's file has.
@@ -13,30 +13,23 @@ const FILE_BYTES_MAX: usize = 4_096;
 /// What stands at the start of every file.
 const MAGIC: &[u8; 8] = b"FARCHAN1";
 
-/// Creates the file; refuses one that is there.
+/// Creates the file; refuses one that is there. After a crash it is there whole or not at all.
 pub(super) fn create<T: BorshSerialize>(path: &Path, content: &T) -> Result<(), ChannelError> {
     let failed = |action| move |error| ChannelError::File { path: path.into(), action, error };
-    let taken = OpenOptions::new().write(true).create_new(true).open(path).map_err(failed("cannot be created"))?;
-    drop(taken);
-    replace(path, content)
+    let next = write_beside(path, content)?;
+    // A rename would replace a file that is there, a link does not.
+    let linked = std::fs::hard_link(&next, path).map_err(failed("cannot be created"));
+    std::fs::remove_file(&next).map_err(failed("cannot be created"))?;
+    linked?;
+    sync_directory(path).map_err(failed("cannot be synced"))
 }
 
 /// Replaces the file's content; returns when that is durable.
 pub(super) fn replace<T: BorshSerialize>(path: &Path, content: &T) -> Result<(), ChannelError> {
     let failed = |action| move |error| ChannelError::File { path: path.into(), action, error };
-    let next = beside(path);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&next)
-        .map_err(failed("cannot be written beside"))?;
-    file.write_all(MAGIC).map_err(failed("cannot be written"))?;
-    file.write_all(&codec::encode(content)).map_err(failed("cannot be written"))?;
-    file.sync_all().map_err(failed("cannot be synced"))?;
+    let next = write_beside(path, content)?;
     std::fs::rename(&next, path).map_err(failed("cannot be replaced"))?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("cannot be synced"))
+    sync_directory(path).map_err(failed("cannot be synced"))
 }
 
 /// Reads the file.
@@ -49,8 +42,26 @@ pub(super) fn read<T: BorshDeserialize>(path: &Path) -> Result<T, ChannelError> 
     codec::decode(content, FILE_BYTES_MAX).map_err(|error| damaged(error.to_string()))
 }
 
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".next");
-    name.into()
+/// Writes and syncs the content into a new file next to the path. What a crash left there is unlinked, never written to: it may be the
+/// same file as the one at the path.
+fn write_beside<T: BorshSerialize>(path: &Path, content: &T) -> Result<PathBuf, ChannelError> {
+    let failed = |action| move |error| ChannelError::File { path: path.into(), action, error };
+    let mut next = path.as_os_str().to_owned();
+    next.push(".next");
+    let next = PathBuf::from(next);
+    match std::fs::remove_file(&next) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("cannot be written beside")(error)),
+        _ => (),
+    }
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).open(&next).map_err(failed("cannot be written beside"))?;
+    file.write_all(MAGIC).map_err(failed("cannot be written"))?;
+    file.write_all(&codec::encode(content)).map_err(failed("cannot be written"))?;
+    file.sync_all().map_err(failed("cannot be synced"))?;
+    Ok(next)
+}
+
+fn sync_directory(path: &Path) -> std::io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory)?.sync_all()
 }

@@ -66,6 +66,25 @@ pub enum ChannelError {
     /// The hold has another condition.
     #[error("the hold is not a channel: its condition is not a voucher")]
     NotAChannel,
+    /// The hold pays somebody else.
+    #[error("the hold pays another account: its vouchers are worth nothing here")]
+    NotForMe,
+    /// The hold has another voucher key than the channel.
+    #[error("the hold's voucher key is not that of the channel: it is another hold")]
+    OtherKey,
+    /// The channel was closed, or its hold is gone.
+    #[error("the channel is closed: its vouchers pay nothing any more, ask for another channel")]
+    Closed,
+    /// The time kept in reserve for captures leaves too little of the close delay.
+    #[error(
+        "{safety_ms} ms before the end is too early for a close delay of {close_delay_ms} ms: choose at most half of it"
+    )]
+    SafetyTooLong {
+        /// What was asked for, in milliseconds.
+        safety_ms: u64,
+        /// The hold's, in milliseconds.
+        close_delay_ms: u64,
+    },
     /// The voucher is of another hold.
     #[error("the voucher is of the hold {0}, not of this channel's")]
     OtherHold(TransactionId),

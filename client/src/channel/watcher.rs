@@ -40,11 +40,11 @@ impl Watcher {
     /// Takes over what the ledger says of a hold now; `None` if it is gone, which ends the watch.
     ///
     /// # Errors
-    /// [`ChannelError::NotAChannel`].
+    /// [`ChannelError::NotAChannel`], [`ChannelError::NotForMe`] or [`ChannelError::OtherKey`] if it is another hold.
     pub fn observe(&mut self, id: &TransactionId, hold: Option<&Hold>) -> Result<(), ChannelError> {
         let Some((terms, _)) = self.channels.get_mut(id) else { return Ok(()) };
         match hold {
-            Some(hold) => *terms = Terms::of(terms.chain, *id, hold)?,
+            Some(hold) => *terms = terms.renewed(hold)?,
             None => drop(self.channels.remove(id)),
         }
         Ok(())

@@ -1,13 +1,14 @@
 //! The ledger against the model, over random histories of all operations.
 
-use crate::helpers::{GENESIS_MS, address, certificate, commit};
-use crate::model::{Model, Objects};
+use crate::helpers::{GENESIS_MS, HOLD_RESERVE, KEY_RESERVE, address, certificate, commit};
+use crate::model::{Model, ModelHold, Objects};
 use crate::scenario::{CommitPlan, PEOPLE, delegated, genesis, history, tight_genesis};
 use farthing_core::block::{DropReason, ResultCode, TransactionResult};
 use farthing_core::execution::{Execution, Ledger};
 use farthing_core::genesis::Genesis;
 use farthing_core::receipt::transactions_root;
 use farthing_core::replay::NonceWindow;
+use farthing_core::spending_limit::{SpendingLimit, Spent};
 use farthing_core::state::SlotValue;
 use farthing_core::transaction::{Transaction, TransactionId};
 use proptest::prelude::*;
@@ -44,8 +45,21 @@ fn compare_nonces(nonces: &NonceWindow, used: &BTreeSet<u64>) -> Result<(), Test
     Ok(())
 }
 
-/// Compares everything that there is.
-fn compare_objects(ledger: &Ledger, model: &Model, opened: &[TransactionId]) -> Result<(), TestCaseError> {
+/// Compares what was spent in the window at hand.
+fn compare_spent(
+    spent: &Spent,
+    limit: Option<&SpendingLimit>,
+    spendings: &[(u64, i128)],
+    now_ms: u64,
+) -> Result<(), TestCaseError> {
+    let Some(limit) = limit else { return Ok(()) };
+    let expect = crate::model::spent(spendings, limit, now_ms);
+    prop_assert_eq!(i128::from(spent.in_window(limit, now_ms).mites()), expect);
+    Ok(())
+}
+
+/// Compares everything that there is at this time.
+fn compare_objects(ledger: &Ledger, model: &Model, opened: &[TransactionId], now_ms: u64) -> Result<(), TestCaseError> {
     let Objects { accounts, holds, keys } = &model.objects;
     prop_assert_eq!(ledger.account_count(), accounts.len() as u64);
     for (address, expect) in accounts {
@@ -62,13 +76,32 @@ fn compare_objects(ledger: &Ledger, model: &Model, opened: &[TransactionId]) -> 
             .map(|policy| (policy.settings, policy.pending.map(|pending| (pending.settings, pending.effective_at_ms))));
         prop_assert_eq!(policy.unwrap_or_default(), settings);
         compare_nonces(&account.nonces, &expect.used)?;
+        if let (Some(policy), Some(expect)) = (account.policy(), &expect.policy) {
+            compare_spent(&policy.spent, policy.settings.limit.as_ref(), &expect.spendings, now_ms)?;
+        }
+        let tombstones = account.extras.as_deref().map_or(&[][..], |extras| &extras.tombstones);
+        prop_assert_eq!(tombstones.len(), expect.tombstones.len());
+        for tombstone in tombstones {
+            let (used, until_ms) = &expect.tombstones[&tombstone.public_key];
+            prop_assert_eq!(tombstone.until_ms, *until_ms);
+            compare_nonces(&tombstone.nonces, used)?;
+        }
     }
     for id in opened {
         let hold = ledger.hold(id).map(|hold| {
-            (i128::from(hold.amount.mites()), i128::from(hold.captured.mites()), hold.expires_at_ms, hold.closing_at_ms)
+            prop_assert_eq!(hold.reserve.mites(), HOLD_RESERVE);
+            Ok(ModelHold {
+                payer: hold.payer,
+                payee: hold.payee,
+                amount: hold.amount.mites().into(),
+                captured: hold.captured.mites().into(),
+                condition: hold.condition,
+                expires_at_ms: hold.expires_at_ms,
+                closing_at_ms: hold.closing_at_ms,
+            })
         });
-        let expect = holds.get(id).map(|hold| (hold.amount, hold.captured, hold.expires_at_ms, hold.closing_at_ms));
-        prop_assert_eq!(hold, expect);
+        let hold = hold.transpose()?;
+        prop_assert_eq!(hold.as_ref(), holds.get(id));
     }
     for person in PEOPLE {
         for number in 0..2 {
@@ -77,6 +110,8 @@ fn compare_objects(ledger: &Ledger, model: &Model, opened: &[TransactionId]) -> 
             prop_assert_eq!(key.map(|key| &key.limits), expect.map(|key| &key.limits));
             if let (Some(key), Some(expect)) = (key, expect) {
                 compare_nonces(&key.nonces, &expect.used)?;
+                compare_spent(&key.spent, key.limits.limit.as_ref(), &expect.spendings, now_ms)?;
+                prop_assert_eq!(key.reserve.mites(), KEY_RESERVE);
             }
         }
     }
@@ -130,7 +165,7 @@ fn follow(genesis: &Genesis, plans: &[CommitPlan]) -> Result<(), TestCaseError> 
             .filter(|transaction| matches!(transaction.operation, farthing_core::transaction::Operation::OpenHold(_)))
             .map(|transaction| transaction.id(ledger.chain()))
             .collect();
-        compare_objects(&ledger, &model, &opened)?;
+        compare_objects(&ledger, &model, &opened, now_ms)?;
         ledger.audit();
         if let Some(block) = execution.block {
             block_second = now_ms / 1_000;

@@ -8,6 +8,7 @@ use farthing_core::block::ResultCode::Executed;
 use farthing_core::delegated_key::{KeyLimits, KeyOperations};
 use farthing_core::execution::Ledger;
 use farthing_core::genesis::{Genesis, Parameters};
+use farthing_core::policy::PolicySettings;
 use farthing_core::transaction::{
     Authority::{self, Root},
     Operation, SetKey,
@@ -178,7 +179,50 @@ fn delegated_keys_leave_enough_for_root() {
     assert!((2 * i128::from(PLAIN)..2 * i128::from(PLAIN) + 232).contains(&left), "{left}");
     let transaction = next(&ledger, 0, ANN, Authority::Key(app), pay(ANN, 1));
     assert_eq!(ledger.check(&transaction, GENESIS_MS).unwrap_err().reason, InsufficientBandwidth);
-    assert_eq!(act(&mut ledger, 0, ANN, Root, Operation::RemoveKey { public_key: app }), Ok(Executed));
+    let remove = Operation::RemoveKey { public_key: app };
+    assert_eq!(ledger.check(&next(&ledger, 0, ANN, Root, remove.clone()), GENESIS_MS), Ok(()));
+    assert_eq!(act(&mut ledger, 0, ANN, Root, remove), Ok(Executed));
+}
+
+/// What delegated keys leave is not enough when everything is dear: then Root overdraws, for what ends a key, and for nothing else.
+#[test]
+fn root_ends_a_key_at_any_multiplier() {
+    let parameters = BandwidthParameters { target_bytes_per_second: 20, ..small() };
+    let mut ledger = Ledger::genesis(&genesis(parameters, &[(ANN, 1_000), (BOB, 1_000)]));
+    let app = key(60).public_key();
+    let limits = KeyLimits {
+        operations: KeyOperations::ALL,
+        payees: None,
+        transaction_max: None,
+        limit: None,
+        expires_at_ms: None,
+    };
+    let set = Operation::SetKey(Box::new(SetKey { public_key: app, limits }));
+    act(&mut ledger, 0, ANN, Root, set.clone()).unwrap();
+    // As long as it is admitted the app sends, and Bob makes everything four times dearer meanwhile.
+    let mut now = 0;
+    while ledger.multiplier(GENESIS_MS + now).sixteen_bits() < 4 * 65_536 {
+        now += 1_000;
+        act(&mut ledger, now, BOB, Root, pay(BOB, 1)).unwrap();
+    }
+    while act(&mut ledger, now, ANN, Authority::Key(app), pay(ANN, 1)).is_ok() {}
+    let policy = Operation::SetPolicy(Box::new(PolicySettings { blocked: true, ..PolicySettings::default() }));
+    let remove = Operation::RemoveKey { public_key: app };
+    let ask = |ledger: &Ledger, operation: &Operation, queued: u64| {
+        let transaction = next(ledger, now, ANN, Root, operation.clone());
+        ledger.check_behind(&transaction, GENESIS_MS + now, queued).map_err(|refusal| refusal.reason)
+    };
+    // Down to what a key may not take, and some of Root's own below.
+    while ask(&ledger, &pay(ANN, 1), 0).is_ok() {
+        act(&mut ledger, now, ANN, Root, pay(ANN, 1)).unwrap();
+    }
+    for operation in [&remove, &set, &policy] {
+        assert_eq!(ask(&ledger, operation, 0), Ok(()), "{operation:?}");
+        assert_eq!(ask(&ledger, operation, 10 * PLAIN), Err(InsufficientBandwidth), "behind others to −F, no further");
+    }
+    let left = available(&ledger, ANN, now);
+    assert!((0..4 * i128::from(PLAIN) * 2).contains(&left), "{left}");
+    assert_eq!(act(&mut ledger, now, ANN, Root, remove), Ok(Executed));
 }
 
 #[test]

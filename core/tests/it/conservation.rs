@@ -20,7 +20,6 @@ fn follow(plans: &[CommitPlan]) -> (u64, u64) {
         executed += results.filter(|(_, result)| result.code.is_executed()).count() as u64;
         all.extend(transactions);
     }
-    assert_eq!(ledger.state().supply(), genesis().supply());
     (ledger.newest().height, executed)
 }
 

@@ -7,11 +7,12 @@ use farthing_core::block::DropReason::{NonceUsed, UnknownKey};
 use farthing_core::block::ResultCode::*;
 use farthing_core::delegated_key::{KEYS_MAX, KeyLimits, KeyOperations};
 use farthing_core::execution::Ledger;
+use farthing_core::hold::Condition;
 use farthing_core::keys::PublicKey;
 use farthing_core::spending_limit::SpendingLimit;
 use farthing_core::transaction::{
     Authority::{self, Root},
-    Operation, SetKey,
+    OpenHold, Operation, SetKey,
 };
 
 const ANN: u8 = 1;
@@ -187,5 +188,31 @@ fn keys_and_tombstones_together_are_at_most_sixteen() {
     act(&mut ledger, VALIDITY_MS, ANN, Root, remove(3)).unwrap();
     assert_eq!(act(&mut ledger, 2 * VALIDITY_MS + 1, ANN, Root, set(16, anything())), Ok(Executed));
     assert_eq!(ledger.account(&address(ANN)).unwrap().keys().len(), KEYS_MAX);
+    ledger.audit();
+}
+
+/// A key with a budget of ten mites must not lock a hold of a thousand for 400 days.
+#[test]
+fn a_key_that_moves_the_expiry_of_a_hold_spends_it_again() {
+    let mut ledger = network_of_two();
+    let expires_at_ms = GENESIS_MS + 1_000_000;
+    let (payee, amount, condition) = (address(BOB), mites(1_000), Condition::Payee);
+    let open = Operation::OpenHold(Box::new(OpenHold { payee, amount, condition, expires_at_ms, reference: None }));
+    let hold = next(&ledger, 0, ANN, Root, open.clone()).id(ledger.chain());
+    assert_eq!(act(&mut ledger, 0, ANN, Root, open), Ok(Executed));
+    let top_up = |amount, expires_at_ms| Operation::TopUp { hold, amount: mites(amount), expires_at_ms };
+    let allow = |ledger: &mut Ledger, amount| {
+        let limit = Some(SpendingLimit { amount: mites(amount), period_ms: 86_400_000 });
+        assert_eq!(act(ledger, 0, ANN, Root, set(1, KeyLimits { limit, ..anything() })), Ok(Executed));
+    };
+    allow(&mut ledger, 10);
+    assert_eq!(act(&mut ledger, 0, ANN, by(1), top_up(1, expires_at_ms + 1)), Ok(OverKeyLimit));
+    assert_eq!(act(&mut ledger, 0, ANN, by(1), top_up(1, expires_at_ms)), Ok(Executed), "more, but not later");
+    allow(&mut ledger, 1_002);
+    assert_eq!(act(&mut ledger, 0, ANN, by(1), top_up(1, expires_at_ms + 1)), Ok(OverKeyLimit), "1 + 1,001 + 1");
+    allow(&mut ledger, 1_003);
+    assert_eq!(act(&mut ledger, 0, ANN, by(1), top_up(1, expires_at_ms + 1)), Ok(Executed));
+    assert_eq!(ledger.key(&address(ANN), &app(1)).unwrap().spent.amount, mites(1_003));
+    assert_eq!(act(&mut ledger, 0, ANN, Root, top_up(1, expires_at_ms + 2)), Ok(Executed), "Root is not bound");
     ledger.audit();
 }

@@ -347,3 +347,28 @@ fn what_holds_pay_is_told_to_histories() {
     assert_eq!(moves, [(0, address(ANN), address(BOB), 40), (0, address(BOB), address(ANN), 60 + HOLD_RESERVE)]);
     assert!(block.moves.iter().all(|(_, moved)| moved.reference == Some([6; 32])));
 }
+
+/// Money that was captured can be set aside again, so what a hold saw in all is not bounded by the supply.
+#[test]
+fn a_hold_never_sees_more_than_can_be_counted() {
+    let reserve = mites(5_000_000_000);
+    let parameters = farthing_core::genesis::Parameters {
+        account_reserve: reserve,
+        hold_reserve: reserve,
+        key_reserve: reserve,
+        ..crate::helpers::parameters()
+    };
+    let half = 1 << 63;
+    let mut ledger = Ledger::genesis(&crate::helpers::network_with(parameters, &[(ANN, u64::MAX - 1), (BOB, 1)]));
+    let hold = opened(&mut ledger, condition("payee"));
+    let top_up = |amount| Operation::TopUp { hold, amount: mites(amount), expires_at_ms: START + EXPIRY };
+    let pay_back = |amount| Operation::Transfer { outputs: vec![crate::helpers::output(ANN, amount, false)] };
+    assert_eq!(root(&mut ledger, 0, ANN, top_up(half)), Executed);
+    assert_eq!(root(&mut ledger, 0, BOB, capture(hold, half, Proof::None, false)), Executed);
+    assert_eq!(root(&mut ledger, 0, BOB, pay_back(half)), Executed);
+    assert_eq!(root(&mut ledger, 0, ANN, top_up(half)), AmountOverflow);
+    assert_eq!(root(&mut ledger, 0, ANN, top_up(half - AMOUNT)), AmountOverflow);
+    assert_eq!(root(&mut ledger, 0, ANN, top_up(half - AMOUNT - 1)), Executed);
+    assert_eq!(root(&mut ledger, 0, BOB, capture(hold, u64::MAX, Proof::None, true)), Executed);
+    ledger.audit();
+}

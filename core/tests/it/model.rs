@@ -442,7 +442,12 @@ impl Model {
         }
         self.check_expiry(expires_at_ms)?;
         let amount = i128::from(amount.mites());
-        self.spend(transaction, amount, &[hold.payee])?;
+        if hold.amount + amount > u64::MAX.into() {
+            return Err(AmountOverflow);
+        }
+        let is_prolonged_by_key = transaction.authority != Authority::Root && expires_at_ms > hold.expires_at_ms;
+        let again = if is_prolonged_by_key { hold.amount - hold.captured } else { 0 };
+        self.spend(transaction, amount + again, &[hold.payee])?;
         self.change(&transaction.sender, -amount, InsufficientBalance)?;
         let hold = self.objects.holds.get_mut(id).unwrap();
         hold.amount += amount;
@@ -511,8 +516,13 @@ impl Model {
         let account = self.objects.accounts.get(address).ok_or(NoSuchAccount)?.clone();
         let has_key = self.objects.keys.keys().any(|(owner, _)| owner == address);
         let is_party = self.objects.holds.values().any(|hold| hold.payer == *address || hold.payee == *address);
-        let idle = self.now_ms > account.touched_ms + self.parameters.reclaim_after_ms;
-        if account.balance != 0 || !idle || has_key || is_party || self.available(&account) < 0 {
+        let mut policy = account.policy.clone();
+        policy.iter_mut().for_each(|policy| policy.settle(self.now_ms));
+        let raise_delay_ms = policy.map_or(0, |policy| policy.settings.raise_delay_ms);
+        let idle = self.now_ms > account.touched_ms + self.parameters.reclaim_after_ms
+            && self.now_ms > account.touched_ms + raise_delay_ms;
+        let is_full = self.available(&account) == i128::from(self.parameters.bandwidth.base_bytes) * self.w();
+        if account.balance != 0 || !idle || has_key || is_party || !is_full {
             return Err(NotReclaimable);
         }
         self.objects.accounts.remove(address);
@@ -549,7 +559,7 @@ fn is_tighter(wanted: Option<SpendingLimit>, old: Option<SpendingLimit>) -> bool
 }
 
 /// What was spent in the limit's window that holds this time.
-fn spent(spendings: &[(u64, i128)], limit: &SpendingLimit, now_ms: u64) -> i128 {
+pub fn spent(spendings: &[(u64, i128)], limit: &SpendingLimit, now_ms: u64) -> i128 {
     let same = |at_ms: &u64| at_ms / limit.period_ms == now_ms / limit.period_ms;
     spendings.iter().filter(|(at_ms, _)| same(at_ms)).map(|(_, amount)| amount).sum()
 }

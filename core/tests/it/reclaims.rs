@@ -2,13 +2,16 @@
 
 use crate::helpers::{
     GENESIS_MS, HOLD_RESERVE, RECLAIM_MS, RESERVE, VALIDITY_MS, act, address, balance, commit, key, mites, network,
-    next, outcome, output,
+    network_with, next, outcome, output, parameters,
 };
+use farthing_core::bandwidth::BandwidthParameters;
 use farthing_core::block::DropReason::Expired;
 use farthing_core::block::ResultCode::*;
 use farthing_core::delegated_key::{KeyLimits, KeyOperations};
 use farthing_core::execution::Ledger;
+use farthing_core::genesis::Parameters;
 use farthing_core::hold::Condition;
+use farthing_core::policy::PolicySettings;
 use farthing_core::transaction::{Authority::Root, OpenHold, Operation, SetKey};
 
 const ANN: u8 = 1;
@@ -98,6 +101,47 @@ fn an_account_in_use_is_not() {
     act(&mut ledger, 0, BOB, Root, pay(ANN, all, false)).unwrap();
     assert_eq!(act(&mut ledger, idle, BOB, Root, reclaim(BOB)), Ok(NotReclaimable), "one's own");
     assert_eq!(act(&mut ledger, 3 * idle, ANN, Root, reclaim(BOB)), Ok(Executed), "of the genesis document");
+    ledger.audit();
+}
+
+/// Else who has stolen the key of an account under a policy empties it, has it freed and opens it again without one.
+#[test]
+fn an_account_under_a_policy_is_not_before_its_raise_delay() {
+    let delay = 10 * RECLAIM_MS;
+    let mut ledger = with_cat();
+    let policy =
+        |raise_delay_ms| Operation::SetPolicy(Box::new(PolicySettings { limit: None, raise_delay_ms, blocked: false }));
+    assert_eq!(act(&mut ledger, 0, CAT, Root, policy(delay)), Ok(Executed));
+    assert_eq!(act(&mut ledger, 0, CAT, Root, pay(BOB, 500, false)), Ok(Executed));
+    assert_eq!(act(&mut ledger, RECLAIM_MS + 1, BOB, Root, reclaim(CAT)), Ok(NotReclaimable));
+    assert_eq!(act(&mut ledger, delay, BOB, Root, reclaim(CAT)), Ok(NotReclaimable));
+    let loosened = ledger.clone();
+    assert_eq!(act(&mut ledger, delay + 1, BOB, Root, reclaim(CAT)), Ok(Executed));
+    // A loosening counts once its time has come.
+    let mut ledger = loosened;
+    assert_eq!(act(&mut ledger, delay, CAT, Root, policy(0)), Ok(Executed));
+    assert_eq!(act(&mut ledger, 2 * delay, BOB, Root, reclaim(CAT)), Ok(Executed), "the delay is none by then");
+    ledger.audit();
+}
+
+/// Overdrawn to −F, freed and opened again, a reserve would send twice what an account may.
+#[test]
+fn freeing_and_opening_again_mints_no_bandwidth() {
+    const W: u64 = 1_000_000;
+    let bandwidth =
+        BandwidthParameters { base_bytes: 2_000, key_floor_bytes: 0, refill_ms: W, ..parameters().bandwidth };
+    let parameters = Parameters { bandwidth, reclaim_after_ms: W, ..parameters() };
+    let mut ledger = Ledger::genesis(&network_with(parameters, &[(ANN, 10_000), (BOB, 1_000)]));
+    act(&mut ledger, 0, ANN, Root, pay(CAT, 1, true)).unwrap();
+    act(&mut ledger, 0, CAT, Root, pay(BOB, 1, false)).unwrap();
+    let mut sent = 1;
+    while act(&mut ledger, 0, CAT, Root, pay(BOB, 1, false)).is_ok() {
+        sent += 1;
+    }
+    assert_eq!(sent, 2 * 2_000 / 200, "a plain transfer is charged 200 bytes");
+    assert_eq!(act(&mut ledger, W + 1, BOB, Root, reclaim(CAT)), Ok(NotReclaimable), "not negative any more, not full");
+    assert_eq!(act(&mut ledger, 2 * W - 1, BOB, Root, reclaim(CAT)), Ok(NotReclaimable));
+    assert_eq!(act(&mut ledger, 2 * W, BOB, Root, reclaim(CAT)), Ok(Executed));
     ledger.audit();
 }
 

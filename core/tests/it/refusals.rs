@@ -67,6 +67,7 @@ const TABLE: [(&str, &[ResultCode]); 9] = [
             HoldEnded,
             HoldClosing,
             ExpiryOutOfRange,
+            AmountOverflow,
             PayeeNotAllowed,
             OverTransactionLimit,
             OverKeyLimit,
@@ -257,7 +258,9 @@ fn every_operation_meets_every_refusal_of_its_row() {
     let closing = Operation::Release { hold: scene().channel };
     met.check(HoldClosing, &[closing], NOW, ANN, Root, |scene| top_up(scene.channel, 1, later));
     met.check(ExpiryOutOfRange, &[], NOW, ANN, Root, |scene| top_up(scene.hold, 1, later - 1));
+    met.check(AmountOverflow, &[], NOW, ANN, Root, |scene| top_up(scene.hold, u64::MAX - 99, later));
     met.check(InsufficientBalance, &[], NOW, ANN, Root, |scene| top_up(scene.hold, 2_001, later));
+    met.check(InsufficientBalance, &[], NOW, ANN, Root, |scene| top_up(scene.hold, u64::MAX - 100, later));
 
     // Keys.
     let others: Vec<Operation> = (1..KEYS_MAX as u8).map(|n| set_key(key(100 + n).public_key(), anything())).collect();

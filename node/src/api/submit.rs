@@ -318,7 +318,7 @@ pub(super) fn rejected_detail(code: ResultCode) -> Option<&'static str> {
         ResultCode::NotReclaimable => Some(
             "the account has money, keys or holds, or was used not long ago; nothing was done: it must be empty for a day",
         ),
-        ResultCode::AmountOverflow => Some("the outputs add up to more money than there can be; nothing was paid"),
+        ResultCode::AmountOverflow => Some("it adds up to more money than there can be; nothing was paid"),
         ResultCode::PayeeNotAllowed => Some("the delegated key may not pay this payee; nothing was paid"),
         ResultCode::OverTransactionLimit => {
             Some("more than the delegated key may spend at a time; nothing was paid: send less")
@@ -344,7 +344,7 @@ fn dropped_reason(reason: &RefuseReason) -> DroppedReason {
         RefuseReason::BadSignature => DroppedReason::BadSignature,
         RefuseReason::Dropped(reason) | RefuseReason::Later { reason, .. } => DroppedReason::from(*reason),
         RefuseReason::MempoolFull => DroppedReason::MempoolFull,
-        RefuseReason::SenderFull => DroppedReason::SenderLimit,
+        RefuseReason::SenderFull | RefuseReason::NonceFull => DroppedReason::SenderLimit,
         RefuseReason::NotReady | RefuseReason::Unknown => DroppedReason::Other,
     }
 }
@@ -383,6 +383,9 @@ fn refuse_detail(reason: &RefuseReason) -> &'static str {
         RefuseReason::MempoolFull => "the node's mempool is full: try again shortly, or another node",
         RefuseReason::SenderFull => {
             "the sender has too many transactions waiting at this node: wait until some are in a block"
+        }
+        RefuseReason::NonceFull => {
+            "two transactions with its nonce are waiting at this node, of which one at most will be in a block: wait until it is"
         }
         RefuseReason::NotReady => "the node is starting or catching up: try again shortly, or another node",
     }

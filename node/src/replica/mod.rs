@@ -542,7 +542,7 @@ impl Replica {
             return Ok(Admission::Pending);
         }
         let ledger = self.executor.ledger();
-        let queued_bytes = self.mempool.charged_bytes(&transaction.transaction().sender);
+        let queued_bytes = self.mempool.charged_before(transaction.transaction());
         if let Err(refusal) = ledger.check_behind(transaction.transaction(), ledger.timestamp_ms(), queued_bytes) {
             // The same bytes again, after they were executed, get the answer that they got.
             return Ok(match (self.storage.transaction(&id)?, refusal) {

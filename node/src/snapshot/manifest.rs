@@ -13,7 +13,7 @@ use farthing_core::flush::FlushPoint;
 use farthing_core::hash::Digest;
 use farthing_core::state_chunk::ChunkLayout;
 
-/// The most chunks of a snapshot: enough for 500 million slots.
+/// The most chunks of a snapshot: enough for 268 million slots.
 pub const CHUNKS_MAX: usize = 131_072;
 
 /// The most bytes of an encoded manifest.

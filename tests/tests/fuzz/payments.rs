@@ -202,7 +202,9 @@ fn the_files_of_a_channel() {
     let terms = Terms {
         chain,
         hold: hold_id(),
+        payee: address(2),
         key: key(50).public_key(),
+        close_delay_ms: 3_600_000,
         amount: mites(100),
         captured: mites(0),
         end_ms: DAY_MS,
@@ -219,7 +221,7 @@ fn the_files_of_a_channel() {
     Target::bytes("channel-payee", seeds, |input| {
         std::fs::write(&hostile, input).expect("room");
         let read = Payee::open(&hostile).map_err(|error| error.to_string())?;
-        let _ = (read.due(1), read.capture(true), read.next_check_ms());
+        let _ = (read.due(1), read.capture(), read.next_check_ms(1));
         Ok(())
     })
     .check();

@@ -2,13 +2,14 @@
 //! four validators, whose keys it has.
 
 use crate::api::NodeView;
-use crate::executor::history_of;
+use crate::executor::{history_of, payees_of_holds};
 use crate::handle::{AccountState, NodeInfo, Provable, RefuseReason, Snapshot, SubmitOutcome, Unavailable, Wait};
 use crate::replica::ReplicaStatus;
 use crate::snapshot::Manifest;
 use crate::storage::memory::MemoryStorage;
 use crate::storage::{
-    Batch, BlockEntry, BlockRecord, RETAIN_COMMITS_MIN, Retention, Stage, Storage, StorageError, TransactionPosition,
+    Batch, BlockEntry, BlockRecord, HistoryRecord, RETAIN_COMMITS_MIN, Retention, Stage, Storage, StorageError,
+    TransactionPosition,
 };
 use farthing_client::transfer;
 use farthing_consensus::commit::Commit;
@@ -230,10 +231,12 @@ impl FakeNode {
                 digest: Digest::of_bytes(&state.ledger.commit_index().to_le_bytes()),
                 timestamp_ms: state.ledger.timestamp_ms() + 1_000,
             };
+            let payees = payees_of_holds(&state.ledger, &verified);
             let execution = state.ledger.execute(&commit, &verified);
             refused.extend(execution.dropped.iter().map(|(id, reason)| (*id, RefuseReason::Dropped(*reason))));
             if let Some(block) = execution.block {
-                self.store(&mut state, &block, &verified);
+                let history = history_of(&block, &verified, &payees);
+                self.store(&mut state, &block, &verified, history);
             }
             self.storage.apply(&Batch { flush: execution.flush, ..Batch::default() }, true).expect("memory");
         }
@@ -241,9 +244,14 @@ impl FakeNode {
         ids.into_iter().map(|id| self.outcome(id, &refused, certified)).collect()
     }
 
-    fn store(&self, state: &mut State, block: &ExecutedBlock, transactions: &[VerifiedTransaction]) {
+    fn store(
+        &self,
+        state: &mut State,
+        block: &ExecutedBlock,
+        transactions: &[VerifiedTransaction],
+        history: Vec<HistoryRecord>,
+    ) {
         let height = block.header.height;
-        let history = history_of(block, transactions);
         let mut entries = Vec::new();
         for (place, result) in &block.results {
             let signed = transactions[*place as usize].signed();

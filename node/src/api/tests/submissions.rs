@@ -106,6 +106,7 @@ async fn what_is_refused_says_why() {
     cases.push((later, DroppedReason::InsufficientBandwidth));
     cases.push((RefuseReason::BadSignature, DroppedReason::BadSignature));
     cases.push((RefuseReason::SenderFull, DroppedReason::SenderLimit));
+    cases.push((RefuseReason::NonceFull, DroppedReason::SenderLimit));
     for (refused, reason) in cases {
         server.node.set_mode(Mode::Refuses(refused));
         let answer = server.post_encoded("", &signed).await;
