@@ -112,7 +112,8 @@ fn a_payload_arrives_just_after_an_idle_proposal() {
     let awake_ms = wait_ms(Settings::default());
     assert!(awake_ms <= 300, "a transfer on an idle network took {awake_ms} ms");
     // Without the rule, every vertex on the way of a transfer would wait for the delay of idling.
-    let asleep_ms = wait_ms(Settings { round_delay_min_ms: Settings::default().idle_delay_ms, ..Settings::default() });
+    let (idle_ms, settings) = (Settings::default().idle_delay_ms, Settings::default());
+    let asleep_ms = wait_ms(Settings { round_delay_min_ms: idle_ms, round_delay_max_ms: idle_ms, ..settings });
     assert!(asleep_ms > 1_000, "a transfer on a sleeping network took {asleep_ms} ms");
 }
 
