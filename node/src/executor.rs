@@ -54,6 +54,8 @@ pub struct StoredBlock {
     pub hash: Digest,
     /// The block.
     pub record: BlockRecord,
+    /// Who sent its transactions, in their order.
+    pub senders: Vec<Address>,
     /// The lines that it adds to the histories of accounts, if they are kept.
     pub history: Vec<HistoryRecord>,
 }
@@ -196,7 +198,8 @@ fn store(
         BlockEntry { payload, place, id: result.id, code: result.code }
     };
     let entries = block.results.iter().map(entry).collect();
-    StoredBlock { hash: block.hash, record: BlockRecord { header: block.header, payloads, entries }, history }
+    let senders = block.results.iter().map(|(index, _)| transactions[*index as usize].transaction().sender).collect();
+    StoredBlock { hash: block.hash, record: BlockRecord { header: block.header, payloads, entries }, senders, history }
 }
 
 /// The lines that a block adds to histories; `transactions` are those that it was executed from, `payees` whom the holds pay that they

@@ -25,7 +25,7 @@ use crate::id_map::IdSet;
 use crate::mempool::{Full, Mempool, Standing};
 use crate::network::{Inbound, Outbound, Peer};
 use crate::snapshot::fetch::Fetch;
-use crate::storage::{Batch, Direction, Storage, StorageError};
+use crate::storage::{Batch, Storage, StorageError};
 use crate::verifier::Checked;
 use bytes::Bytes;
 use farthing_consensus::commit::CommittedVertices;
@@ -492,8 +492,7 @@ impl Replica {
         let mut batch = Batch { flush, ..Batch::default() };
         if let Some(block) = block {
             let ledger = self.executor.ledger();
-            let senders = block.history.iter().filter(|line| line.direction == Direction::Out).map(|line| line.account);
-            let slots = senders.filter_map(|sender| Some((sender, ledger.state().slot_of(&sender)?)));
+            let slots = block.senders.into_iter().filter_map(|sender| Some((sender, ledger.state().slot_of(&sender)?)));
             self.mempool.executed(slots);
             let header = block.record.header.clone();
             let results: Vec<_> = block.record.entries.iter().map(|entry| (entry.id, entry.code)).collect();

@@ -67,6 +67,13 @@ pub(super) struct Owner {
     open: BTreeSet<u64>,
 }
 
+impl Owner {
+    /// Whether the nonces in flight leave room in the window for two more.
+    fn has_room(&self) -> bool {
+        self.open.first().is_none_or(|lowest| self.next_nonce < lowest + WINDOW_LEN - 2)
+    }
+}
+
 impl Clients {
     /// The clients of a seed, who know no network yet.
     pub fn new(seed: u64) -> Clients {
@@ -130,8 +137,8 @@ impl Clients {
     pub fn next(&mut self, now_ms: u64, has_bad: bool) -> std::ops::Range<usize> {
         let first = self.orders.len();
         let sender = self.random.position(FUNDED);
-        let lowest = self.owners[sender].open.first().copied();
-        if lowest.is_some_and(|lowest| self.owners[sender].next_nonce >= lowest + WINDOW_LEN - 2) {
+        // A hold may have the next operation signed by somebody else than the sender.
+        if self.owners.iter().any(|owner| !owner.has_room()) {
             return first..first;
         }
         let until_ms = now_ms + VALIDITY_MS;
