@@ -3,7 +3,7 @@
 //! In bytes an account of resident memory, index and Merkle tree included, right after the state was made, and after every account took
 //! part in a transfer and a root was computed.
 
-#![expect(clippy::disallowed_types, reason = "floats are for people to read here")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads what Linux says of it")]
 
 use farthing_core::address::{Address, AddressPrefix};
 use farthing_core::amount::Amount;
