@@ -21,6 +21,17 @@ pub(crate) struct Admission {
     cost_byte_ms: i128,
 }
 
+/// What is known of a transaction that a mempool may take, and of its sender.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// What the transaction will be charged of the sender's bandwidth, before the multiplier, in bytes.
+    pub charged_bytes: u64,
+    /// The slot of the sender's account.
+    pub slot: u32,
+    /// The sender's balance and reserve, in mites.
+    pub owned_mites: u64,
+}
+
 /// What an account may still send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BandwidthStatus {
@@ -40,16 +51,16 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Refusal`] says why not, and when it could be.
-    pub fn check(&self, transaction: &Transaction, now_ms: u64) -> Result<(), Refusal> {
+    pub fn check(&self, transaction: &Transaction, now_ms: u64) -> Result<Standing, Refusal> {
         self.check_behind(transaction, now_ms, 0)
     }
 
     /// As [`Ledger::check`], for a transaction that waits behind others of its sender that were charged so many bytes in all
-    /// ([`Ledger::charged_bytes`]). Of an operation for Root alone, only others of these count: it is taken ahead of all others.
+    /// ([`Standing::charged_bytes`]). Of an operation for Root alone, only others of these count: it is taken ahead of all others.
     ///
     /// # Errors
     /// [`Refusal`] says why not, and when it could be.
-    pub fn check_behind(&self, transaction: &Transaction, now_ms: u64, queued_bytes: u64) -> Result<(), Refusal> {
+    pub fn check_behind(&self, transaction: &Transaction, now_ms: u64, queued_bytes: u64) -> Result<Standing, Refusal> {
         let sender = self.admit(transaction, now_ms)?;
         let floor_byte_ms = match sender.key {
             Some(_) => self.key_floor_byte_ms(),
@@ -63,7 +74,9 @@ impl Ledger {
         let capacity = capacity_bytes(parameters, account.balance);
         let missing = wanted_byte_ms - account.bandwidth.available(parameters, capacity, now_ms);
         if missing <= 0 {
-            return Ok(());
+            // Both are part of the supply.
+            let owned_mites = account.balance.mites().saturating_add(account.reserve.mites());
+            return Ok(Standing { charged_bytes: sender.charged_bytes, slot: sender.sender, owned_mites });
         }
         // What waits before it leaves with what it takes; so only what it takes itself must fit into the capacity.
         let fits = own_byte_ms <= parameters.byte_ms(capacity);
@@ -72,7 +85,7 @@ impl Ledger {
     }
 
     /// What a transaction is charged before the multiplier, in bytes.
-    pub fn charged_bytes(&self, transaction: &Transaction) -> u64 {
+    fn charged_bytes(&self, transaction: &Transaction) -> u64 {
         charged_bytes(&self.parameters.bandwidth, transaction.signed_bytes(), &transaction.operation)
     }
 

@@ -25,7 +25,9 @@ pub enum CodecError {
 
 /// The canonical encoding of `value`.
 pub fn encode<T: BorshSerialize>(value: &T) -> Vec<u8> {
-    borsh::to_vec(value).expect("encoding into memory cannot fail")
+    let mut bytes = Vec::with_capacity(borsh::object_length(value).expect("counting bytes cannot fail"));
+    value.serialize(&mut bytes).expect("encoding into memory cannot fail");
+    bytes
 }
 
 /// Decodes all of `bytes`, which must not be longer than `max` bytes.

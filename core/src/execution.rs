@@ -47,6 +47,8 @@ pub struct ExecutedBlock {
     pub hash: BlockHash,
     /// The block's transactions in order, each with its position among the transactions given to [`Ledger::execute`].
     pub results: Vec<(u32, TransactionResult)>,
+    /// The slot of the sender's account of each of these, as it was executed.
+    pub sender_slots: Vec<u32>,
     /// What was paid that the transactions do not say themselves, in order, each with the position of its transaction among those
     /// given to [`Ledger::execute`].
     pub moves: Vec<(u32, Move)>,
@@ -148,18 +150,15 @@ impl Ledger {
             self.tree.settle(&mut self.state);
             flush = self.flush(commit.timestamp_ms);
         }
-        let (mut results, mut moves, mut dropped) = (Vec::with_capacity(transactions.len()), Vec::new(), Vec::new());
+        let mut done = Done::default();
+        let mut dropped = Vec::new();
         for (position, transaction) in (0..).zip(transactions) {
-            match self.apply(transaction, commit.timestamp_ms) {
-                Ok((result, moved)) => {
-                    results.push((position, result));
-                    moves.extend(moved.into_iter().map(|moved| (position, moved)));
-                }
-                Err(reason) => dropped.push((transaction.id(), reason)),
+            if let Err(reason) = self.apply(position, transaction, commit.timestamp_ms, &mut done) {
+                dropped.push((transaction.id(), reason));
             }
         }
-        let makes_block = !results.is_empty() || (new_second && (changed || idle_for_long));
-        let block = makes_block.then(|| self.make_block(commit, new_second.then(|| self.tree.root()), results, moves));
+        let makes_block = !done.results.is_empty() || (new_second && (changed || idle_for_long));
+        let block = makes_block.then(|| self.make_block(commit, new_second.then(|| self.tree.root()), done));
         self.commit_index = commit.index;
         self.timestamp_ms = commit.timestamp_ms;
         self.state.assert_supply();
@@ -258,9 +257,11 @@ impl Ledger {
     /// Executes or rejects one transaction, which consumes its nonce and bandwidth; or says why it is dropped, which changes nothing.
     fn apply(
         &mut self,
+        position: u32,
         verified: &VerifiedTransaction,
         now_ms: u64,
-    ) -> Result<(TransactionResult, Vec<Move>), DropReason> {
+        done: &mut Done,
+    ) -> Result<(), DropReason> {
         let transaction = verified.transaction();
         let admission = self.admit_to_block(transaction, now_ms)?;
         self.consume(&admission, transaction.nonce, now_ms);
@@ -275,7 +276,10 @@ impl Ledger {
             moves: Vec::new(),
         };
         let code = perform(&mut context, &transaction.operation).err().unwrap_or(ResultCode::Executed);
-        Ok((TransactionResult { id: verified.id(), code }, context.moves))
+        done.moves.extend(context.moves.into_iter().map(|moved| (position, moved)));
+        done.results.push((position, TransactionResult { id: verified.id(), code }));
+        done.sender_slots.push(admission.sender);
+        Ok(())
     }
 
     /// Proves what an object held at the newest published root, if it stood in its present slot then.
@@ -297,8 +301,7 @@ impl Ledger {
         &mut self,
         commit: &CommitContext,
         state_root: Option<Digest>,
-        results: Vec<(u32, TransactionResult)>,
-        moves: Vec<(u32, Move)>,
+        Done { results, sender_slots, moves }: Done,
     ) -> ExecutedBlock {
         let leaves: Vec<TransactionResult> = results.iter().map(|(_, result)| *result).collect();
         let header = BlockHeader {
@@ -319,8 +322,16 @@ impl Ledger {
         }
         self.newest = header.clone();
         self.newest_hash = hash;
-        ExecutedBlock { header, hash, results, moves }
+        ExecutedBlock { header, hash, results, sender_slots, moves }
     }
+}
+
+/// What the transactions of a commit did that are not dropped, as in [`ExecutedBlock`].
+#[derive(Default)]
+struct Done {
+    results: Vec<(u32, TransactionResult)>,
+    sender_slots: Vec<u32>,
+    moves: Vec<(u32, Move)>,
 }
 
 /// Does what the operation says, or says why not, in which case nothing has changed.

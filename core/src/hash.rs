@@ -19,12 +19,23 @@ impl Digest {
     /// A domain must not be the prefix of another one: ours all end in a version (`"vertex/v1"`), except `"genesis"`.
     /// Parts must have a fixed length or be self-delimiting.
     pub fn of(domain: &str, parts: &[&[u8]]) -> Digest {
-        let mut hasher = blake3::Hasher::new();
+        let mut hasher = Hasher::new();
         hasher.update(domain.as_bytes());
         for part in parts {
             hasher.update(part);
         }
-        Digest(*hasher.finalize().as_bytes())
+        hasher.finish()
+    }
+
+    /// As [`Digest::of`], with the canonical encoding of a value as the last part.
+    pub fn of_encoding<T: BorshSerialize>(domain: &str, parts: &[&[u8]], value: &T) -> Digest {
+        let mut hasher = Hasher::new();
+        hasher.update(domain.as_bytes());
+        for part in parts {
+            hasher.update(part);
+        }
+        value.serialize(&mut hasher).expect("hashing cannot fail");
+        hasher.finish()
     }
 
     /// Plain `blake3(bytes)`, for content that only ever stands in one place.
@@ -38,15 +49,60 @@ impl Digest {
     }
 }
 
+/// Collects what is hashed: nearly always so little that it is hashed in one go, which is quicker than piece by piece.
+struct Hasher {
+    buffer: [u8; 512],
+    length: usize,
+    /// What did not fit went in here.
+    streaming: Option<Box<blake3::Hasher>>,
+}
+
+impl Hasher {
+    fn new() -> Hasher {
+        Hasher { buffer: [0; 512], length: 0, streaming: None }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        if let Some(place) = self.buffer.get_mut(self.length..self.length + bytes.len()) {
+            place.copy_from_slice(bytes);
+            self.length += bytes.len();
+        } else {
+            let streaming = self.streaming.get_or_insert_default();
+            streaming.update(&self.buffer[..self.length]).update(bytes);
+            self.length = 0;
+        }
+    }
+
+    fn finish(mut self) -> Digest {
+        let rest = &self.buffer[..self.length];
+        let hash = match &mut self.streaming {
+            None => blake3::hash(rest),
+            Some(streaming) => streaming.update(rest).finalize(),
+        };
+        Digest(*hash.as_bytes())
+    }
+}
+
+impl std::io::Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        write_hex(f, &self.0)
     }
 }
 
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(&self.0[..6]))
+        write_hex(f, &self.0[..6])
     }
 }
 
@@ -64,6 +120,14 @@ impl std::str::FromStr for Digest {
 pub struct HexError {
     expected: usize,
     text: String,
+}
+
+/// Writes up to 64 bytes as hexadecimal digits.
+pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    let mut digits = [0; 128];
+    let digits = &mut digits[..2 * bytes.len()];
+    hex::encode_to_slice(bytes, digits).expect("two digits a byte");
+    f.write_str(std::str::from_utf8(digits).expect("digits are ASCII"))
 }
 
 /// Parses exactly `2 * N` hexadecimal digits.

@@ -2,7 +2,7 @@
 //!
 //! Checking is in [`crate::signature`], under the ledger's one rule; nothing else may check a signature.
 
-use crate::hash::{Digest, HexError, parse_hex, serde_as_text};
+use crate::hash::{Digest, HexError, parse_hex, serde_as_text, write_hex};
 use borsh::{BorshDeserialize, BorshSerialize};
 use ed25519_dalek::Signer as _;
 use std::fmt;
@@ -43,13 +43,13 @@ impl SecretKey {
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        write_hex(f, &self.0)
     }
 }
 
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(&self.0[..6]))
+        write_hex(f, &self.0[..6])
     }
 }
 
@@ -63,13 +63,13 @@ impl std::str::FromStr for PublicKey {
 
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        write_hex(f, &self.0)
     }
 }
 
 impl fmt::Debug for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(&self.0[..6]))
+        write_hex(f, &self.0[..6])
     }
 }
 

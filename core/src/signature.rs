@@ -61,6 +61,11 @@ impl DecodedKey {
         Ok(DecodedKey { key: *key, point })
     }
 
+    /// Decodes keys; the results stand in the same order.
+    pub fn decode_all(keys: &[PublicKey]) -> Vec<Result<DecodedKey, SignatureError>> {
+        keys.iter().map(DecodedKey::decode).collect()
+    }
+
     /// The key as it travels.
     pub fn key(&self) -> &PublicKey {
         &self.key
@@ -130,14 +135,14 @@ pub fn verify_batch<R: CryptoRng>(claims: &[Claim], rng: &mut R) -> bool {
             base -= coefficient * claim.s;
             of_key += coefficient * claim.challenge;
             scalars.push(coefficient);
-            points.push(claim.commitment);
+            points.push(&claim.commitment);
         }
         scalars.push(of_key);
-        points.push(claims[0].key.point);
+        points.push(&claims[0].key.point);
     }
     scalars.push(base);
-    points.push(ED25519_BASEPOINT_POINT);
-    is_small_order(&EdwardsPoint::vartime_multiscalar_mul(&scalars, &points))
+    points.push(&ED25519_BASEPOINT_POINT);
+    is_small_order(&EdwardsPoint::vartime_multiscalar_mul(&scalars, points))
 }
 
 /// The positions of the claims that do not hold, ascending, found by bisection of a failing batch.

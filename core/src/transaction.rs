@@ -30,7 +30,7 @@ const SIGNATURE_BYTES: usize = 64;
 const _: () = assert!(32 + LIMITS_BYTES_MAX < OUTPUTS_MAX * 74, "a transfer is the largest operation");
 
 /// Who speaks for the sender. A tag, once given, is never used for anything else.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Authority {
     /// The account's own key, which is its address.
     Root,
@@ -187,7 +187,7 @@ pub struct VerifiedTransaction {
 impl Transaction {
     /// What this transaction is called, and what is signed.
     pub fn id(&self, chain: &ChainHash) -> TransactionId {
-        Digest::of("transaction/v1", &[chain.as_bytes(), &codec::encode(self)])
+        Digest::of_encoding("transaction/v1", &[chain.as_bytes()], self)
     }
 
     /// Signs with the key of the authority.

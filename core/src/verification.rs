@@ -1,13 +1,13 @@
 //! Checking the signatures of many transactions, in batches.
 //!
-//! A transaction is hashed once, on arrival, into an [`UnverifiedTransaction`]; whoever has found its signature good before
-//! ([`UnverifiedTransaction::verdict_key`]) says so, and it is not checked again. The rest are checked under the rule of
+//! A transaction is hashed once, on arrival, into an [`UnverifiedTransaction`]; whoever has found its signature good before says so
+//! ([`UnverifiedTransaction::set_known`]), and it is not checked again. The rest are checked under the rule of
 //! [`crate::signature`], which a batch decides exactly as single checks do.
 //!
-//! `decode` gives the decoded key of an account: [`DecodedKey::decode`], or a cache of what it gave before. `rng` must be seeded from
-//! the operating system's entropy ([`signature::verify_batch`]).
+//! `decode` gives the decoded keys of accounts, all at once: [`DecodedKey::decode_all`], or a cache of what it gave before. `rng` must be
+//! seeded from the operating system's entropy ([`signature::verify_batch`]).
 
-use crate::hash::{ChainHash, Digest};
+use crate::hash::ChainHash;
 use crate::keys::{PublicKey, Signature};
 use crate::signature::{self, Claim, DecodedKey, SignatureError};
 use crate::transaction::{SignedTransaction, TransactionId, VerifiedTransaction};
@@ -21,6 +21,9 @@ pub struct UnverifiedTransaction {
     is_known: bool,
 }
 
+/// A decoded key, or why it is none.
+type Decoded = Result<DecodedKey, SignatureError>;
+
 impl UnverifiedTransaction {
     /// Computes the id.
     pub fn new(signed: SignedTransaction, chain: &ChainHash) -> UnverifiedTransaction {
@@ -32,37 +35,36 @@ impl UnverifiedTransaction {
         self.id
     }
 
-    /// What a verdict on its signature is remembered under.
-    pub fn verdict_key(&self) -> Digest {
-        verdict_key(&self.id, &self.signed.signature)
+    /// The signature. Together with the id, and never without it, it is what a verdict is remembered under: a stranger can publish the
+    /// same transaction with another signature.
+    pub fn signature(&self) -> &Signature {
+        &self.signed.signature
     }
 
-    /// Has its signature taken as good. Only for those whose [`UnverifiedTransaction::verdict_key`] is remembered as that of a good
-    /// one.
+    /// Has its signature taken as good. Only for those whose id and signature were found good together.
     pub fn set_known(&mut self) {
         self.is_known = true;
     }
 
-    /// What is left to check; `None` if it is known.
-    fn claim(
-        &self,
-        decode: impl FnOnce(&PublicKey) -> Result<DecodedKey, SignatureError>,
-    ) -> Option<Result<Claim, SignatureError>> {
-        let claim = |key: DecodedKey| Claim::new(&key, &self.signed.signature, &self.id);
-        (!self.is_known).then(|| decode(&self.signed.transaction.signer()).and_then(claim))
+    /// Whether it is taken as good.
+    pub fn is_known(&self) -> bool {
+        self.is_known
+    }
+
+    fn signer(&self) -> PublicKey {
+        self.signed.transaction.signer()
+    }
+
+    fn claim(&self, key: &Decoded) -> Result<Claim, SignatureError> {
+        match key {
+            Ok(key) => Claim::new(key, &self.signed.signature, &self.id),
+            Err(error) => Err(*error),
+        }
     }
 
     fn into_verified(self) -> VerifiedTransaction {
         VerifiedTransaction::from_checked(self.id, self.signed)
     }
-}
-
-/// What a signature verdict is remembered under: never the id alone, since a stranger can publish a body with another signature.
-pub fn verdict_key(id: &TransactionId, signature: &Signature) -> Digest {
-    let mut bytes = [0; 96];
-    bytes[..32].copy_from_slice(id.as_bytes());
-    bytes[32..].copy_from_slice(&signature.0);
-    Digest::of_bytes(&bytes)
 }
 
 /// Checks payloads, each all or nothing: in one batch, and if that fails one by one. The results stand in the same order.
@@ -71,15 +73,19 @@ pub fn verdict_key(id: &TransactionId, signature: &Signature) -> Digest {
 /// again and again.
 pub fn verify_payloads<R: CryptoRng>(
     payloads: Vec<Vec<UnverifiedTransaction>>,
-    decode: impl Fn(&PublicKey) -> Result<DecodedKey, SignatureError>,
+    decode: impl FnOnce(&[PublicKey]) -> Vec<Decoded>,
     rng: &mut R,
 ) -> Vec<Result<Vec<VerifiedTransaction>, SignatureError>> {
-    let mut claims = Vec::with_capacity(payloads.iter().map(Vec::len).sum());
+    let signers: Vec<PublicKey> = unknown(payloads.iter().flatten()).map(UnverifiedTransaction::signer).collect();
+    let keys = decode(&signers);
+    let (mut claims, mut keys) = (Vec::with_capacity(signers.len()), keys.as_slice());
     // The places in `claims` of each payload's, or why it has none.
     let mut ranges = Vec::with_capacity(payloads.len());
     for payload in &payloads {
         let start = claims.len();
-        let mut of_payload = payload.iter().filter_map(|transaction| transaction.claim(&decode));
+        let (own, others) = keys.split_at(unknown(payload).count());
+        keys = others;
+        let mut of_payload = unknown(payload).zip(own).map(|(transaction, key)| transaction.claim(key));
         let of_payload = of_payload.try_for_each(|claim| claim.map(|claim| claims.push(claim)));
         if of_payload.is_err() {
             claims.truncate(start);
@@ -104,16 +110,18 @@ pub fn verify_payloads<R: CryptoRng>(
 /// transaction.
 pub fn verify_all<R: CryptoRng>(
     transactions: Vec<UnverifiedTransaction>,
-    decode: impl Fn(&PublicKey) -> Result<DecodedKey, SignatureError>,
+    decode: impl FnOnce(&[PublicKey]) -> Vec<Decoded>,
     rng: &mut R,
 ) -> Vec<Result<VerifiedTransaction, SignatureError>> {
-    let (mut claims, mut places) = (Vec::with_capacity(transactions.len()), Vec::with_capacity(transactions.len()));
+    let signers: Vec<PublicKey> = unknown(&transactions).map(UnverifiedTransaction::signer).collect();
+    let mut keys = decode(&signers).into_iter();
+    let (mut claims, mut places) = (Vec::with_capacity(signers.len()), Vec::with_capacity(signers.len()));
     let mut results: Vec<_> = transactions
         .into_iter()
         .enumerate()
         .map(|(place, transaction)| {
-            if let Some(claim) = transaction.claim(&decode) {
-                claims.push(claim?);
+            if !transaction.is_known {
+                claims.push(transaction.claim(&keys.next().expect("a key each"))?);
                 places.push(place);
             }
             Ok(transaction.into_verified())
@@ -123,4 +131,11 @@ pub fn verify_all<R: CryptoRng>(
         results[places[bad]] = Err(SignatureError::Mismatch);
     }
     results
+}
+
+/// What is left to check.
+fn unknown<'a>(
+    transactions: impl IntoIterator<Item = &'a UnverifiedTransaction>,
+) -> impl Iterator<Item = &'a UnverifiedTransaction> {
+    transactions.into_iter().filter(|transaction| !transaction.is_known)
 }

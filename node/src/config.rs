@@ -3,6 +3,7 @@
 //! `config_default.toml`, which `farthing-node init` writes into a new home, describes every key. A key that does not exist
 //! is an error, as is a value outside its bounds; the message names the key and says what to write.
 
+use crate::mempool::PER_SENDER_MAX;
 use crate::network::{FollowerLimits, NetworkConfig};
 use crate::storage::RETAIN_COMMITS_MIN;
 use farthing_core::genesis::{Genesis, GenesisError};
@@ -314,7 +315,7 @@ impl Config {
         within("consensus.round_delay_max_ms", consensus.round_delay_max_ms, consensus.round_delay_min_ms, 10_000)?;
         within("mempool.transactions_max", mempool.transactions_max as u64, 1, 10_000_000)?;
         within("mempool.bytes_max", mempool.bytes_max as u64, 1 << 20, 64 << 30)?;
-        within("mempool.per_sender_max", mempool.per_sender_max as u64, 1, 1_000_000)?;
+        within("mempool.per_sender_max", mempool.per_sender_max as u64, 1, PER_SENDER_MAX as u64)?;
         EnvFilter::builder().parse(&self.log.filter).map_err(|error| {
             bad("log.filter", format!("{error}: write, for example, \"info\" or \"warn,farthing_node=debug\""))
         })?;

@@ -54,8 +54,8 @@ pub struct StoredBlock {
     pub hash: Digest,
     /// The block.
     pub record: BlockRecord,
-    /// Who sent its transactions, in their order.
-    pub senders: Vec<Address>,
+    /// Who sent its transactions, in their order, each with the slot of its account.
+    pub senders: Vec<(Address, u32)>,
     /// The lines that it adds to the histories of accounts, if they are kept.
     pub history: Vec<HistoryRecord>,
 }
@@ -198,7 +198,8 @@ fn store(
         BlockEntry { payload, place, id: result.id, code: result.code }
     };
     let entries = block.results.iter().map(entry).collect();
-    let senders = block.results.iter().map(|(index, _)| transactions[*index as usize].transaction().sender).collect();
+    let sender = |((index, _), slot): (&(u32, _), &u32)| (transactions[*index as usize].transaction().sender, *slot);
+    let senders = block.results.iter().zip(&block.sender_slots).map(sender).collect();
     StoredBlock { hash: block.hash, record: BlockRecord { header: block.header, payloads, entries }, senders, history }
 }
 

@@ -4,10 +4,11 @@
 //! which a new key takes the place of the oldest. Which set a key belongs to depends on a secret of this process, so that nobody can
 //! choose keys that push each other, or another's, out. A flood of new keys still can; then keys are decoded as without a cache.
 
+use crate::id_map::IdHash;
 use farthing_core::keys::PublicKey;
 use farthing_core::signature::{DecodedKey, SignatureError};
-use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Mutex, MutexGuard};
+use std::hash::BuildHasher as _;
+use std::sync::RwLock;
 
 /// How many keys a node keeps: 210 MB of them, once a million accounts have signed.
 pub const KEYS_MAX: usize = 1 << 20;
@@ -15,10 +16,11 @@ pub const KEYS_MAX: usize = 1 << 20;
 /// How many keys a set holds.
 const WAYS: usize = 8;
 
-/// A cache that several threads use at once.
+/// A cache that several threads use at once. One lock for all of it, taken twice a batch: to take and let go a lock for each key would keep
+/// the processor from waiting for many of them at a time.
 pub struct KeyCache {
-    sets: Box<[Mutex<Set>]>,
-    secret: RandomState,
+    sets: RwLock<Box<[Set]>>,
+    secret: IdHash,
 }
 
 /// The keys of a set, and a part of each one's hash, so that a look-up touches one cache line besides the key it finds.
@@ -33,28 +35,50 @@ impl KeyCache {
     /// A cache of at most `keys_max` keys, a positive multiple of [`WAYS`]. It takes memory as it fills.
     pub fn new(keys_max: usize) -> KeyCache {
         assert!(keys_max > 0 && keys_max.is_multiple_of(WAYS));
-        KeyCache { sets: (0..keys_max / WAYS).map(|_| Mutex::default()).collect(), secret: RandomState::new() }
+        let sets = (0..keys_max / WAYS).map(|_| Set::default()).collect();
+        KeyCache { sets: RwLock::new(sets), secret: IdHash::default() }
     }
 
-    /// The decoded key.
-    ///
-    /// # Errors
-    /// [`SignatureError::BadKey`], about which nothing is kept.
-    pub fn decode(&self, key: &PublicKey) -> Result<DecodedKey, SignatureError> {
-        let hash = self.secret.hash_one(key.0);
-        let tag = (hash >> 32) as u32;
-        if let Some(known) = self.set(hash).get(tag, key) {
-            return Ok(known);
+    /// The decoded keys; the results stand in the same order. About bad ones nothing is kept.
+    pub fn decode_all(&self, keys: &[PublicKey]) -> Vec<Result<DecodedKey, SignatureError>> {
+        let known = self.known(keys);
+        let mut new = Vec::new();
+        let decoded = keys.iter().zip(known).map(|(key, known)| match known {
+            Some(known) => Ok(known),
+            None => DecodedKey::decode(key).inspect(|decoded| new.push(*decoded)),
+        });
+        let decoded = decoded.collect();
+        self.put(&new);
+        decoded
+    }
+
+    fn known(&self, keys: &[PublicKey]) -> Vec<Option<DecodedKey>> {
+        let sets = self.sets.read().expect("nothing panics while it holds this lock");
+        let known = |key: &PublicKey| {
+            let (set, tag) = self.place(key, sets.len());
+            sets[set].get(tag, key)
+        };
+        keys.iter().map(known).collect()
+    }
+
+    /// Adds keys. Another thread may have added one meanwhile, and one may stand twice among them.
+    fn put(&self, keys: &[DecodedKey]) {
+        if keys.is_empty() {
+            return;
         }
-        let decoded = DecodedKey::decode(key)?;
-        // Another thread may have decoded it meanwhile; the same key twice does no harm.
-        self.set(hash).put(tag, decoded);
-        Ok(decoded)
+        let mut sets = self.sets.write().expect("nothing panics while it holds this lock");
+        for key in keys {
+            let (set, tag) = self.place(key.key(), sets.len());
+            if sets[set].get(tag, key.key()).is_none() {
+                sets[set].put(tag, *key);
+            }
+        }
     }
 
-    fn set(&self, hash: u64) -> MutexGuard<'_, Set> {
-        let index = hash as usize % self.sets.len();
-        self.sets[index].lock().expect("nothing panics while it holds this lock")
+    /// The set that a key belongs to, of so many, and its tag there.
+    fn place(&self, key: &PublicKey, sets: usize) -> (usize, u32) {
+        let hash = self.secret.hash_one(key.0);
+        (hash as usize % sets, (hash >> 32) as u32)
     }
 }
 
@@ -86,24 +110,24 @@ mod tests {
     }
 
     fn holds(cache: &KeyCache, key: &PublicKey) -> bool {
-        cache.sets.iter().any(|set| set.lock().unwrap().keys.iter().any(|known| known.key() == key))
+        cache.sets.read().unwrap().iter().any(|set| set.keys.iter().any(|known| known.key() == key))
     }
 
     fn count(cache: &KeyCache) -> usize {
-        cache.sets.iter().map(|set| set.lock().unwrap().keys.len()).sum()
+        cache.sets.read().unwrap().iter().map(|set| set.keys.len()).sum()
     }
 
     #[test]
     fn a_key_is_decoded_once_as_the_rule_says() {
         let cache = KeyCache::new(64);
         for _ in 0..3 {
-            assert_eq!(cache.decode(&key(1)), DecodedKey::decode(&key(1)));
+            assert_eq!(cache.decode_all(&[key(1), key(1)]), [DecodedKey::decode(&key(1)), DecodedKey::decode(&key(1))]);
             assert_eq!(count(&cache), 1);
         }
         // The identity, which is of small order.
         let mut bad = PublicKey([0; 32]);
         bad.0[0] = 1;
-        assert_eq!(cache.decode(&bad), Err(SignatureError::BadKey));
+        assert_eq!(cache.decode_all(&[bad, key(1)]), [Err(SignatureError::BadKey), DecodedKey::decode(&key(1))]);
         assert_eq!(count(&cache), 1);
     }
 
@@ -111,7 +135,7 @@ mod tests {
     fn the_cache_is_bounded_and_the_oldest_go_first() {
         let cache = KeyCache::new(2 * WAYS);
         for number in 0..200 {
-            cache.decode(&key(number)).expect("a key");
+            cache.decode_all(&[key(number)])[0].expect("a key");
             assert!(count(&cache) <= 2 * WAYS);
             assert!(holds(&cache, &key(number)), "the newest is there");
         }

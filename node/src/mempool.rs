@@ -18,19 +18,22 @@
 //! loses the newest of its transactions. Within a bucket, it gives way to a sender executed less recently.
 
 mod eviction;
+mod lines;
 mod sender;
 
 use crate::id_map::IdMap;
 use bytes::Bytes;
 use eviction::Eviction;
 use farthing_core::address::Address;
-use farthing_core::execution::Ledger;
+use farthing_core::admission::Standing;
 use farthing_core::transaction::{Authority, Transaction, TransactionId, VerifiedTransaction};
+use lines::{Lines, Stand};
 use sender::Sender;
-use std::collections::{BTreeMap, BTreeSet};
+use slab::Slab;
+use std::collections::BTreeSet;
 
-/// Buckets: one for owning nothing, one for each power of two of a mite.
-const BUCKETS: usize = 65;
+/// The most transactions that [`MempoolLimits::per_sender_max`] may allow: adding one to a sender's takes time in proportion to them.
+pub const PER_SENDER_MAX: usize = 10_000;
 
 /// How much a mempool holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,47 +64,24 @@ pub enum Full {
     ForNonce,
 }
 
-/// What the ledger says of a transaction and its sender.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Standing {
-    /// What the transaction will be charged of the sender's bandwidth, before the multiplier, in bytes.
-    pub charged_bytes: u64,
-    /// The slot of the sender's account.
-    pub slot: u32,
-    /// The sender's balance and reserve, in mites.
-    pub owned_mites: u64,
-}
+/// The place of a transaction in [`Mempool::entries`].
+type EntryKey = usize;
 
-impl Standing {
-    /// The standing of a transaction whose sender has an account; `None` if it has none.
-    pub fn of(ledger: &Ledger, transaction: &Transaction) -> Option<Standing> {
-        let slot = ledger.state().slot_of(&transaction.sender)?;
-        let account = ledger.account(&transaction.sender)?;
-        Some(Standing {
-            charged_bytes: ledger.charged_bytes(transaction),
-            slot,
-            // Both are part of the supply.
-            owned_mites: account.balance.mites().saturating_add(account.reserve.mites()),
-        })
-    }
-
-    fn bucket(&self) -> usize {
-        (u64::BITS - self.owned_mites.leading_zeros()) as usize
-    }
-}
+/// The place of a sender in [`Mempool::senders`].
+type SenderKey = usize;
 
 /// The mempool.
 #[derive(Debug)]
 pub struct Mempool {
     limits: MempoolLimits,
-    /// Looked up only, never iterated.
-    entries: IdMap<TransactionId, Entry>,
-    senders: BTreeMap<Address, Sender>,
-    buckets: Vec<Bucket>,
-    /// The bucket whose turn it is.
-    turn: usize,
+    entries: Slab<Entry>,
+    /// Looked up only, never iterated; the same below.
+    ids: IdMap<TransactionId, EntryKey>,
+    senders: Slab<Sender>,
+    addresses: IdMap<Address, SenderKey>,
+    lines: Lines,
     /// By end of validity.
-    expiry: BTreeSet<(u64, TransactionId)>,
+    expiry: BTreeSet<(u64, EntryKey)>,
     bytes: usize,
     /// How many have left, for whatever reason.
     removed: u64,
@@ -117,18 +97,9 @@ pub struct Mempool {
 struct Entry {
     transaction: VerifiedTransaction,
     encoded: Bytes,
+    sender: SenderKey,
     charged_bytes: u64,
     proposed: bool,
-}
-
-/// When a sender was executed last, and its arrival: the lowest is next.
-type Place = (u32, u64);
-
-#[derive(Debug, Default)]
-struct Bucket {
-    line: BTreeMap<Place, Address>,
-    /// Transactions that its senders have queued.
-    waiting: usize,
 }
 
 impl Mempool {
@@ -136,10 +107,11 @@ impl Mempool {
     pub fn new(limits: MempoolLimits) -> Mempool {
         Mempool {
             limits,
-            entries: IdMap::default(),
-            senders: BTreeMap::new(),
-            buckets: (0..BUCKETS).map(|_| Bucket::default()).collect(),
-            turn: 0,
+            entries: Slab::new(),
+            ids: IdMap::default(),
+            senders: Slab::new(),
+            addresses: IdMap::default(),
+            lines: Lines::new(),
             expiry: BTreeSet::new(),
             bytes: 0,
             removed: 0,
@@ -159,11 +131,11 @@ impl Mempool {
         standing: &Standing,
     ) -> Result<Vec<TransactionId>, Full> {
         let id = transaction.id();
-        if self.entries.contains_key(&id) {
+        if self.ids.contains_key(&id) {
             return Ok(Vec::new());
         }
         let Transaction { sender: address, authority, valid_until_ms, .. } = *transaction.transaction();
-        if let Some(sender) = self.senders.get(&address) {
+        if let Some(sender) = self.sender(&address) {
             if sender.has_two(transaction.transaction()) {
                 return Err(Full::ForNonce);
             }
@@ -173,21 +145,24 @@ impl Mempool {
         }
         let encoded: Bytes = transaction.signed().encode().into();
         let evicted = self.victims(encoded.len(), transaction.transaction(), standing).ok_or(Full::InAll)?;
-        for id in &evicted {
-            self.remove(id);
-        }
-        self.bytes += encoded.len();
-        self.expiry.insert((valid_until_ms, id));
-        self.leave_line(&address);
-        let sender = self.senders.entry(address).or_default();
-        (sender.slot, sender.bucket) = (standing.slot, standing.bucket());
+        let evicted = evicted.into_iter().map(|entry| self.remove_entry(entry)).collect();
+        let (senders, addresses) = (&mut self.senders, &mut self.addresses);
+        let key = *addresses.entry(address).or_insert_with(|| senders.insert(Sender::new(address)));
+        let sender = &mut senders[key];
+        (sender.slot, sender.bucket) = (standing.slot, bucket_of(standing));
         if sender.waiting() == 0 {
             sender.arrival = self.arrivals;
             self.arrivals += 1;
         }
-        sender.add(id, transaction.transaction(), standing.charged_bytes);
-        self.entries.insert(id, Entry { transaction, encoded, charged_bytes: standing.charged_bytes, proposed: false });
-        self.get_in_line(&address);
+        self.bytes += encoded.len();
+        let charged_bytes = standing.charged_bytes;
+        let vacant = self.entries.vacant_entry();
+        let entry = vacant.key();
+        sender.add(entry, transaction.transaction(), charged_bytes);
+        vacant.insert(Entry { transaction, encoded, sender: key, charged_bytes, proposed: false });
+        self.ids.insert(id, entry);
+        self.expiry.insert((valid_until_ms, entry));
+        self.update_line(key);
         Ok(evicted)
     }
 
@@ -199,71 +174,54 @@ impl Mempool {
         mut admit: impl FnMut(&VerifiedTransaction) -> Result<(), E>,
     ) -> Proposal<E> {
         let mut proposal = Proposal { payload: Bytes::new(), transactions: Vec::new(), refused: Vec::new() };
-        let (mut encoded, mut bytes) = (Vec::new(), 0);
+        let mut payload = Vec::with_capacity(bytes_max.min(self.bytes));
         // Every turn takes a transaction from a queue, of which there are finitely many, or ends the loop.
-        while let Some(address) = self.next_sender() {
-            let sender = self.senders.get_mut(&address).expect("a sender in line");
-            let id = *sender.next().expect("a sender in line has something queued");
-            let entry = self.entries.get_mut(&id).expect("what leaves the mempool leaves the queue");
+        while let Some((bucket, key)) = self.lines.next() {
+            let next = self.senders[key].next().expect("a sender in line has something queued");
+            let entry = &mut self.entries[next];
             if let Err(error) = admit(&entry.transaction) {
-                proposal.refused.push((id, error));
-                self.remove(&id);
+                proposal.refused.push((self.remove_entry(next), error));
                 continue;
             }
             // A single large transaction may exceed the budget (never a vertex's limit), or it would block the line for ever.
-            let fits = bytes + entry.encoded.len() <= bytes_max || (bytes == 0 && bytes_max > 0);
+            let fits = payload.len() + entry.encoded.len() <= bytes_max || (payload.is_empty() && bytes_max > 0);
             if !fits {
                 // The first that does not fit ends the proposal and stays first in line.
                 break;
             }
-            bytes += entry.encoded.len();
             entry.proposed = true;
-            encoded.push(entry.encoded.clone());
+            payload.extend_from_slice(&entry.encoded);
             proposal.transactions.push(entry.transaction.clone());
-            self.leave_line(&address);
-            let sender = self.senders.get_mut(&address).expect("it was there just now");
+            let sender = &mut self.senders[key];
             sender.pop_next();
             // A turn counts as if it were executed, so that the others of the bucket come first.
-            let (slot, bucket) = (sender.slot, sender.bucket);
+            let slot = sender.slot;
             self.mark_executed(slot);
-            self.get_in_line_last(&address);
-            self.turn = (bucket + 1) % BUCKETS;
+            self.line_up_last(key);
+            self.lines.end_turn(bucket);
         }
-        proposal.payload = crate::payload::join(&encoded);
+        proposal.payload = payload.into();
         proposal
     }
 
     /// Puts proposed transactions that are still here back in line: their vertex was not committed.
     pub fn propose_again(&mut self, ids: impl IntoIterator<Item = TransactionId>) {
         for id in ids {
-            if let Some(entry) = self.entries.get_mut(&id)
-                && entry.proposed
-            {
+            let Some(key) = self.ids.get(&id) else { continue };
+            let entry = &mut self.entries[*key];
+            if entry.proposed {
                 entry.proposed = false;
-                let address = entry.transaction.transaction().sender;
-                self.leave_line(&address);
-                let sender = self.senders.get_mut(&address).expect("a sender of an entry");
-                sender.queue(id, self.entries[&id].transaction.transaction());
-                self.get_in_line_last(&address);
+                let sender = entry.sender;
+                self.senders[sender].queue(*key, entry.transaction.transaction());
+                self.line_up_last(sender);
             }
         }
     }
 
     /// Removes a transaction that was executed, rejected or dropped. Unknown ones are fine.
     pub fn remove(&mut self, id: &TransactionId) {
-        let Some(entry) = self.entries.remove(id) else { return };
-        let transaction = entry.transaction.transaction();
-        let address = transaction.sender;
-        self.bytes -= entry.encoded.len();
-        self.removed += 1;
-        self.expiry.remove(&(transaction.valid_until_ms, *id));
-        self.leave_line(&address);
-        let sender = self.senders.get_mut(&address).expect("a sender of an entry");
-        sender.remove(id, transaction, entry.charged_bytes);
-        if sender.is_empty() {
-            self.senders.remove(&address);
-        } else {
-            self.get_in_line(&address);
+        if let Some(key) = self.ids.get(id) {
+            self.remove_entry(*key);
         }
     }
 
@@ -272,37 +230,33 @@ impl Mempool {
         self.now = self.now.saturating_add(1);
         for (address, slot) in senders {
             self.mark_executed(slot);
-            if self.senders.contains_key(&address) {
-                self.leave_line(&address);
-                self.get_in_line_last(&address);
+            if let Some(key) = self.addresses.get(&address) {
+                self.line_up_last(*key);
             }
         }
     }
 
     /// Removes and returns what can no longer execute at `timestamp_ms`.
     pub fn expire(&mut self, timestamp_ms: u64) -> Vec<TransactionId> {
-        let expired: Vec<_> =
-            self.expiry.iter().take_while(|(until, _)| *until < timestamp_ms).map(|(_, id)| *id).collect();
-        for id in &expired {
-            self.remove(id);
-        }
-        expired
+        let expired = self.expiry.iter().take_while(|(until, _)| *until < timestamp_ms);
+        let expired: Vec<EntryKey> = expired.map(|(_, entry)| *entry).collect();
+        expired.into_iter().map(|entry| self.remove_entry(entry)).collect()
     }
 
     /// Whether the transaction is here.
     pub fn contains(&self, id: &TransactionId) -> bool {
-        self.entries.contains_key(id)
+        self.ids.contains_key(id)
     }
 
     /// What the sender's transactions that come before this one, proposed ones too, will be charged of its bandwidth, in bytes: all that are
     /// here, or before an operation for Root alone only such.
     pub fn charged_before(&self, transaction: &Transaction) -> u64 {
-        self.senders.get(&transaction.sender).map_or(0, |sender| sender.charged_before(transaction))
+        self.sender(&transaction.sender).map_or(0, |sender| sender.charged_before(transaction))
     }
 
     /// Whether there is anything to propose.
     pub fn has_waiting(&self) -> bool {
-        self.buckets.iter().any(|bucket| bucket.waiting > 0)
+        !self.lines.is_empty()
     }
 
     /// Transactions here, proposed ones too.
@@ -325,53 +279,60 @@ impl Mempool {
         self.removed
     }
 
-    /// The first in line of the bucket whose turn it is.
-    fn next_sender(&self) -> Option<Address> {
-        let bucket =
-            (0..BUCKETS).map(|step| (self.turn + step) % BUCKETS).find(|bucket| self.buckets[*bucket].waiting > 0)?;
-        self.buckets[bucket].line.first_key_value().map(|(_, address)| *address)
+    fn sender(&self, address: &Address) -> Option<&Sender> {
+        self.addresses.get(address).map(|key| &self.senders[*key])
+    }
+
+    /// Removes a transaction. Returns its id.
+    fn remove_entry(&mut self, key: EntryKey) -> TransactionId {
+        let Entry { transaction, encoded, sender: sender_key, charged_bytes, .. } = self.entries.remove(key);
+        let id = transaction.id();
+        self.ids.remove(&id);
+        self.expiry.remove(&(transaction.transaction().valid_until_ms, key));
+        self.bytes -= encoded.len();
+        self.removed += 1;
+        let sender = &mut self.senders[sender_key];
+        sender.remove(key, transaction.transaction(), charged_bytes);
+        let is_gone = sender.is_empty();
+        self.update_line(sender_key);
+        if is_gone {
+            let sender = self.senders.remove(sender_key);
+            self.addresses.remove(&sender.address);
+        }
+        id
     }
 
     /// What has to leave to make room for a transaction of so many encoded bytes; `None` if not enough would. Nothing is changed.
-    fn victims(&self, bytes: usize, transaction: &Transaction, standing: &Standing) -> Option<Vec<TransactionId>> {
+    fn victims(&self, bytes: usize, transaction: &Transaction, standing: &Standing) -> Option<Vec<EntryKey>> {
         let transactions = (self.entries.len() + 1).saturating_sub(self.limits.transactions_max);
         let bytes = (self.bytes + bytes).saturating_sub(self.limits.bytes_max);
+        if transactions == 0 && bytes == 0 {
+            return Some(Vec::new());
+        }
         let mut eviction = Eviction::new(self, transactions, bytes);
-        if transaction.authority == Authority::Root {
-            eviction.evict_own_keys(&transaction.sender);
+        if transaction.authority == Authority::Root
+            && let Some(sender) = self.addresses.get(&transaction.sender)
+        {
+            eviction.evict_own_keys(*sender);
         }
         eviction.evict_others(standing);
         eviction.evicted()
     }
 
-    fn leave_line(&mut self, address: &Address) {
-        let Some(sender) = self.senders.get_mut(address) else { return };
-        if let Some(place) = sender.place.take() {
-            let bucket = &mut self.buckets[sender.bucket];
-            bucket.line.remove(&place);
-            bucket.waiting -= sender.waiting();
-        }
-    }
-
-    /// As [`Mempool::get_in_line`], behind those that were executed at the same time.
-    fn get_in_line_last(&mut self, address: &Address) {
-        self.senders.get_mut(address).expect("a sender of an entry").arrival = self.arrivals;
+    /// As [`Mempool::update_line`], behind those that were executed at the same time.
+    fn line_up_last(&mut self, key: SenderKey) {
+        self.senders[key].arrival = self.arrivals;
         self.arrivals += 1;
-        self.get_in_line(address);
+        self.update_line(key);
     }
 
-    /// Puts a sender that stands in no line in that of its bucket, if it has anything queued.
-    fn get_in_line(&mut self, address: &Address) {
-        let executed = self.executed_at(self.senders[address].slot);
-        let sender = self.senders.get_mut(address).expect("looked at just now");
-        if sender.waiting() == 0 {
-            return;
-        }
-        let place = (executed, sender.arrival);
-        sender.place = Some(place);
-        let bucket = &mut self.buckets[sender.bucket];
-        bucket.line.insert(place, *address);
-        bucket.waiting += sender.waiting();
+    /// Has a sender stand where it belongs, if it has anything queued.
+    fn update_line(&mut self, key: SenderKey) {
+        let executed = self.executed_at(self.senders[key].slot);
+        let sender = &mut self.senders[key];
+        let (bucket, place, waiting) = (sender.bucket, (executed, sender.arrival), sender.waiting());
+        let to = (waiting > 0).then_some(Stand { bucket, place, waiting });
+        self.lines.move_to(key, &mut sender.stand, to);
     }
 
     fn executed_at(&self, slot: u32) -> u32 {
@@ -385,6 +346,11 @@ impl Mempool {
         }
         self.executed[slot] = self.now;
     }
+}
+
+/// The bucket of a sender: how often what it owns can be halved.
+fn bucket_of(standing: &Standing) -> usize {
+    (u64::BITS - standing.owned_mites.leading_zeros()) as usize
 }
 
 /// What [`Mempool::take`] found.

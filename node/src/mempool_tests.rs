@@ -204,11 +204,11 @@ fn what_others_execute_leaves_nothing_behind() {
         insert(&mut mempool, transfer(1, nonce)).expect("room");
         mempool.remove(&transfer(1, nonce).id());
     }
-    assert!(mempool.senders.is_empty() && mempool.buckets.iter().all(|bucket| bucket.line.is_empty()));
+    assert!(mempool.senders.is_empty() && mempool.addresses.is_empty() && mempool.lines.is_empty());
     insert(&mut mempool, transfer(2, 1)).expect("room");
     assert_eq!(take(&mut mempool, 10_000), [(2, 1)]);
     assert_eq!(mempool.senders.len(), 1, "of what is proposed the sender is known");
-    assert!(mempool.buckets.iter().all(|bucket| bucket.line.is_empty() && bucket.waiting == 0));
+    assert!(mempool.lines.is_empty() && (0..lines::BUCKETS).all(|bucket| mempool.lines.waiting(bucket) == 0));
 }
 
 #[test]

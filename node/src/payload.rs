@@ -1,7 +1,6 @@
 //! The payload of a vertex: signed transactions, one after the other. Their encodings delimit themselves.
 
 use borsh::BorshDeserialize;
-use bytes::Bytes;
 use farthing_core::codec::CodecError;
 use farthing_core::transaction::SignedTransaction;
 
@@ -20,13 +19,4 @@ pub fn decode(payload: &[u8]) -> Result<Vec<SignedTransaction>, CodecError> {
         transactions.push(transaction);
     }
     Ok(transactions)
-}
-
-/// Puts encoded transactions together.
-pub fn join<'a>(encoded: impl IntoIterator<Item = &'a Bytes>) -> Bytes {
-    let mut payload = Vec::new();
-    for bytes in encoded {
-        payload.extend_from_slice(bytes);
-    }
-    payload.into()
 }

@@ -4,7 +4,7 @@ use crate::helpers::{key, network, output, transfer};
 use farthing_core::keys::Signature;
 use farthing_core::signature::{DecodedKey, SignatureError};
 use farthing_core::transaction::{SignedTransaction, VerifiedTransaction};
-use farthing_core::verification::{UnverifiedTransaction, verdict_key, verify_all, verify_payloads};
+use farthing_core::verification::{UnverifiedTransaction, verify_all, verify_payloads};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
@@ -32,7 +32,7 @@ fn a_batch_tells_good_from_bad_by_place() {
     batch[39].transaction.nonce = 1;
     let ids: Vec<_> = batch.iter().map(|signed| signed.transaction.id(&chain)).collect();
     let batch = batch.into_iter().map(|signed| UnverifiedTransaction::new(signed, &chain)).collect();
-    let results = verify_all(batch, DecodedKey::decode, &mut ChaCha20Rng::seed_from_u64(1));
+    let results = verify_all(batch, DecodedKey::decode_all, &mut ChaCha20Rng::seed_from_u64(1));
     assert_eq!(results.len(), 40);
     for (place, result) in results.into_iter().enumerate() {
         let expect = match place {
@@ -54,7 +54,7 @@ fn a_payload_is_good_or_bad_as_a_whole() {
     };
     let check_all = |payloads: &[&[SignedTransaction]]| {
         let payloads = payloads.iter().map(|payload| unverified(payload)).collect();
-        verify_payloads(payloads, DecodedKey::decode, &mut ChaCha20Rng::seed_from_u64(1))
+        verify_payloads(payloads, DecodedKey::decode_all, &mut ChaCha20Rng::seed_from_u64(1))
     };
     let check = |batch: &[SignedTransaction]| check_all(&[batch]).remove(0);
     let verified = check(&batch).unwrap();
@@ -85,13 +85,4 @@ fn a_payload_is_good_or_bad_as_a_whole() {
         }
         assert_eq!(check_all(&[bad, bad]), [Err(error), Err(error)]);
     }
-}
-
-#[test]
-fn verdicts_are_remembered_under_the_signature_too() {
-    let chain = network(&[(1, 5)]).chain_hash();
-    let id = transfer(1, 1, vec![output(2, 1, false)]).id(&chain);
-    let keys = [Signature([1; 64]), Signature([2; 64])].map(|signature| verdict_key(&id, &signature));
-    assert_ne!(keys[0], keys[1]);
-    assert_ne!(keys[0], id);
 }

@@ -1,29 +1,33 @@
 //! What the mempool knows of one sender.
 
-use super::Place;
-use farthing_core::transaction::{Authority, Transaction, TransactionId};
-use std::collections::{HashMap, VecDeque};
+use super::EntryKey;
+use super::lines::Stand;
+use farthing_core::address::Address;
+use farthing_core::transaction::{Authority, Transaction};
+use std::collections::VecDeque;
 
 /// A sender of transactions that are in the mempool.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sender {
+    pub(super) address: Address,
     pub(super) slot: u32,
     pub(super) bucket: usize,
     /// Orders senders that were executed at the same time: since when it waits for a turn.
     pub(super) arrival: u64,
-    /// Where in the line of its bucket it stands, if it has anything queued.
-    pub(super) place: Option<Place>,
+    /// Where it stands, if it has anything queued.
+    pub(super) stand: Option<Stand>,
     root: Kind,
     keys: Kind,
-    /// Looked up only, never iterated.
-    nonces: HashMap<(Authority, u64), Nonce>,
+    /// Ascending by authority and number. Few: nearly all senders have one or two here, and none more than
+    /// [`super::PER_SENDER_MAX`] of a kind.
+    nonces: Vec<Nonce>,
 }
 
 /// All that Root sent, or all that the delegated keys did.
 #[derive(Debug, Default)]
 struct Kind {
     /// What can be proposed, in order of arrival.
-    queue: VecDeque<TransactionId>,
+    queue: VecDeque<EntryKey>,
     /// All of these in the mempool, proposed and held back ones too.
     count: usize,
     /// What these will be charged of the account's bandwidth.
@@ -35,16 +39,23 @@ struct Kind {
 /// What is here with one nonce of an authority.
 #[derive(Debug)]
 struct Nonce {
+    name: (Authority, u64),
     /// Queued or proposed.
-    first: TransactionId,
+    first: EntryKey,
     /// Held back until the first is settled.
-    second: Option<TransactionId>,
+    second: Option<EntryKey>,
 }
 
 impl Sender {
+    /// One that has nothing here yet.
+    pub(super) fn new(address: Address) -> Sender {
+        let (root, keys) = (Kind::default(), Kind::default());
+        Sender { address, slot: 0, bucket: 0, arrival: 0, stand: None, root, keys, nonces: Vec::new() }
+    }
+
     /// Whether there are two with this transaction's nonce already.
     pub(super) fn has_two(&self, transaction: &Transaction) -> bool {
-        self.nonces.get(&nonce(transaction)).is_some_and(|nonce| nonce.second.is_some())
+        self.find(transaction).is_ok_and(|place| self.nonces[place].second.is_some())
     }
 
     /// How many there are of the same kind, Root's or its keys'.
@@ -65,27 +76,27 @@ impl Sender {
     }
 
     /// Adds a transaction, unless [`Sender::has_two`] with its nonce.
-    pub(super) fn add(&mut self, id: TransactionId, transaction: &Transaction, charged_bytes: u64) {
+    pub(super) fn add(&mut self, entry: EntryKey, transaction: &Transaction, charged_bytes: u64) {
         let kind = self.kind(&transaction.authority);
         kind.count += 1;
         kind.charged_bytes += charged_bytes;
         if transaction.operation.is_for_root_alone() {
             kind.charged_for_limits += charged_bytes;
         }
-        match self.nonces.get_mut(&nonce(transaction)) {
-            Some(nonce) => {
-                assert!(nonce.second.is_none(), "no more than two");
-                nonce.second = Some(id);
+        match self.find(transaction) {
+            Ok(place) => {
+                let replaced = self.nonces[place].second.replace(entry);
+                assert!(replaced.is_none(), "no more than two");
             }
-            None => {
-                self.nonces.insert(nonce(transaction), Nonce { first: id, second: None });
-                self.queue(id, transaction);
+            Err(place) => {
+                self.nonces.insert(place, Nonce { name: nonce(transaction), first: entry, second: None });
+                self.queue(entry, transaction);
             }
         }
     }
 
     /// Removes a transaction that is here. The one that it held back is queued.
-    pub(super) fn remove(&mut self, id: &TransactionId, transaction: &Transaction, charged_bytes: u64) {
+    pub(super) fn remove(&mut self, entry: EntryKey, transaction: &Transaction, charged_bytes: u64) {
         let kind = self.kind(&transaction.authority);
         kind.count -= 1;
         kind.charged_bytes -= charged_bytes;
@@ -93,27 +104,27 @@ impl Sender {
             kind.charged_for_limits -= charged_bytes;
         }
         // At most as many as one sender may have here. Left in, they would add up while other validators execute them.
-        kind.queue.retain(|queued| queued != id);
-        let name = nonce(transaction);
-        let nonce = self.nonces.get_mut(&name).expect("the nonce of what is here");
-        if nonce.second == Some(*id) {
+        kind.queue.retain(|queued| *queued != entry);
+        let place = self.find(transaction).expect("the nonce of what is here");
+        let nonce = &mut self.nonces[place];
+        if nonce.second == Some(entry) {
             nonce.second = None;
         } else if let Some(second) = nonce.second.take() {
             nonce.first = second;
             self.queue(second, transaction);
         } else {
-            self.nonces.remove(&name);
+            self.nonces.remove(place);
         }
     }
 
     /// Makes a transaction wait for its turn, behind others of its kind.
-    pub(super) fn queue(&mut self, id: TransactionId, transaction: &Transaction) {
-        self.kind(&transaction.authority).queue.push_back(id);
+    pub(super) fn queue(&mut self, entry: EntryKey, transaction: &Transaction) {
+        self.kind(&transaction.authority).queue.push_back(entry);
     }
 
     /// What it would have proposed next: Root's first, so that no delegated key delays its own end.
-    pub(super) fn next(&self) -> Option<&TransactionId> {
-        self.root.queue.front().or(self.keys.queue.front())
+    pub(super) fn next(&self) -> Option<EntryKey> {
+        self.root.queue.front().or(self.keys.queue.front()).copied()
     }
 
     /// Takes [`Sender::next`] out of the queue.
@@ -129,18 +140,24 @@ impl Sender {
     }
 
     /// What could be proposed, the last first.
-    pub(super) fn last_first(&self) -> impl Iterator<Item = &TransactionId> {
-        self.queued_by_keys().chain(self.root.queue.iter().rev())
+    pub(super) fn last_first(&self) -> impl Iterator<Item = EntryKey> {
+        self.queued_by_keys().chain(self.root.queue.iter().rev().copied())
     }
 
     /// What of the delegated keys could be proposed, the last first.
-    pub(super) fn queued_by_keys(&self) -> impl Iterator<Item = &TransactionId> {
-        self.keys.queue.iter().rev()
+    pub(super) fn queued_by_keys(&self) -> impl Iterator<Item = EntryKey> {
+        self.keys.queue.iter().rev().copied()
     }
 
     /// What this one, which could be proposed, holds back.
-    pub(super) fn held_back_by(&self, transaction: &Transaction) -> Option<TransactionId> {
-        self.nonces.get(&nonce(transaction)).and_then(|nonce| nonce.second)
+    pub(super) fn held_back_by(&self, transaction: &Transaction) -> Option<EntryKey> {
+        self.find(transaction).ok().and_then(|place| self.nonces[place].second)
+    }
+
+    /// Where its nonce stands, or would.
+    fn find(&self, transaction: &Transaction) -> Result<usize, usize> {
+        let name = nonce(transaction);
+        self.nonces.binary_search_by(|nonce| nonce.name.cmp(&name))
     }
 
     fn kind(&mut self, authority: &Authority) -> &mut Kind {

@@ -96,7 +96,7 @@ impl Replica {
             let ledger = self.executor.ledger();
             let timestamp_ms = ledger.timestamp_ms();
             let batch = self.mempool.take(FORWARD_BYTES_MAX, |transaction| {
-                ledger.check(transaction.transaction(), timestamp_ms).map_err(|refusal| refusal.reason)
+                ledger.check(transaction.transaction(), timestamp_ms).map(drop).map_err(|refusal| refusal.reason)
             });
             if !batch.refused.is_empty() {
                 self.log.push(Held::Settled(Settled { dropped: batch.refused, ..Settled::default() }));

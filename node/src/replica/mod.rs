@@ -22,7 +22,7 @@ pub use status::{Backlog, Progress, ReplicaStatus};
 use crate::certifier::{Certified, Certifier, WrongState};
 use crate::executor::{Executed, Executor, Verdict};
 use crate::id_map::IdSet;
-use crate::mempool::{Full, Mempool, Standing};
+use crate::mempool::{Full, Mempool};
 use crate::network::{Inbound, Outbound, Peer};
 use crate::snapshot::fetch::Fetch;
 use crate::storage::{Batch, Storage, StorageError};
@@ -420,7 +420,7 @@ impl Replica {
         let ledger = self.executor.ledger();
         let now_ms = ledger.timestamp_ms();
         let proposal = self.mempool.take(bytes_max, |transaction| {
-            ledger.check(transaction.transaction(), now_ms).map_err(|refusal| refusal.reason)
+            ledger.check(transaction.transaction(), now_ms).map(drop).map_err(|refusal| refusal.reason)
         });
         if !proposal.refused.is_empty() {
             // Those that are in a block by now were settled with it.
@@ -471,9 +471,8 @@ impl Replica {
                 let id = transaction.id();
                 if self.mempool.contains(&id) {
                     self.mempool.propose_again([id]);
-                } else if ledger.check(transaction.transaction(), ledger.timestamp_ms()).is_ok() {
+                } else if let Ok(standing) = ledger.check(transaction.transaction(), ledger.timestamp_ms()) {
                     // Nobody waits for it here any more. If there is no room, it is as if the restart had lost it.
-                    let standing = Standing::of(ledger, transaction.transaction()).expect("a sender that was checked");
                     if let Ok(evicted) = self.mempool.insert(transaction.clone(), &standing) {
                         tell_evicted(&mut self.log, evicted);
                     }
@@ -491,9 +490,7 @@ impl Replica {
         let (mut position, mut attestation) = (None, None);
         let mut batch = Batch { flush, ..Batch::default() };
         if let Some(block) = block {
-            let ledger = self.executor.ledger();
-            let slots = block.senders.into_iter().filter_map(|sender| Some((sender, ledger.state().slot_of(&sender)?)));
-            self.mempool.executed(slots);
+            self.mempool.executed(block.senders);
             let header = block.record.header.clone();
             let results: Vec<_> = block.record.entries.iter().map(|entry| (entry.id, entry.code)).collect();
             for (id, _) in &results {
@@ -542,26 +539,29 @@ impl Replica {
         }
         let ledger = self.executor.ledger();
         let queued_bytes = self.mempool.charged_before(transaction.transaction());
-        if let Err(refusal) = ledger.check_behind(transaction.transaction(), ledger.timestamp_ms(), queued_bytes) {
-            // The same bytes again, after they were executed, get the answer that they got.
-            return Ok(match (self.storage.transaction(&id)?, refusal) {
-                (Some(_), _) => Admission::InBlock,
-                (None, Refusal { reason, .. }) if self.may_have_been_executed(transaction.transaction(), reason) => {
-                    Admission::Unknown
-                }
-                (None, Refusal { reason, passes_at_ms: Some(passes_at_ms) }) => {
-                    Admission::Later { reason, passes_at_ms }
-                }
-                (None, Refusal { reason, passes_at_ms: None }) => Admission::Dropped(reason),
-            });
-        }
-        let standing = Standing::of(ledger, transaction.transaction()).expect("a sender that was checked");
+        let standing = match ledger.check_behind(transaction.transaction(), ledger.timestamp_ms(), queued_bytes) {
+            Ok(standing) => standing,
+            Err(refusal) => return self.refused(&transaction, refusal),
+        };
         Ok(match self.mempool.insert(transaction, &standing) {
             Ok(evicted) => {
                 tell_evicted(&mut self.log, evicted);
                 Admission::Pending
             }
             Err(full) => Admission::Full(full),
+        })
+    }
+
+    /// What to say of a transaction that the ledger refuses: the same bytes again, after they were executed, get the answer that they
+    /// got.
+    fn refused(&self, transaction: &VerifiedTransaction, refusal: Refusal) -> Result<Admission, StorageError> {
+        Ok(match (self.storage.transaction(&transaction.id())?, refusal) {
+            (Some(_), _) => Admission::InBlock,
+            (None, Refusal { reason, .. }) if self.may_have_been_executed(transaction.transaction(), reason) => {
+                Admission::Unknown
+            }
+            (None, Refusal { reason, passes_at_ms: Some(passes_at_ms) }) => Admission::Later { reason, passes_at_ms },
+            (None, Refusal { reason, passes_at_ms: None }) => Admission::Dropped(reason),
         })
     }
 }

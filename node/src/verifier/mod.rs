@@ -21,7 +21,7 @@ use crate::key_cache::{KEYS_MAX, KeyCache};
 use crate::network::Peer;
 use crate::payload;
 use farthing_consensus::vertex::{VerifiedVertex, VertexRef};
-use farthing_core::hash::{ChainHash, Digest};
+use farthing_core::hash::ChainHash;
 use farthing_core::signature::SignatureError;
 use farthing_core::transaction::{SignedTransaction, VerifiedTransaction};
 use farthing_core::verification::{UnverifiedTransaction, verify_all, verify_payloads};
@@ -256,23 +256,25 @@ impl Worker {
     }
 
     fn check_vertices(&mut self, vertices: Vec<VerifiedVertex>) {
-        let (mut decoding, mut payloads, mut verdict_keys) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut decoding, mut payloads, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
         for vertex in vertices {
             match payload::decode(vertex.payload()) {
                 Ok(transactions) => {
-                    let (transactions, unknown) = self.look_up(transactions);
+                    let transactions = self.look_up(transactions);
+                    unknown.push(are_unknown(&transactions));
                     payloads.push(transactions);
-                    verdict_keys.push(unknown);
                     decoding.push(vertex);
                 }
                 Err(_) => self.tell(&vertex, Verdict::Void),
             }
         }
         let keys = &self.shared.keys;
-        let checked = verify_payloads(payloads, |key| keys.decode(key), &mut self.rng);
-        for ((vertex, unknown), checked) in decoding.iter().zip(verdict_keys).zip(checked) {
-            if checked.is_ok() {
-                self.shared.verdicts.remember(unknown.into_iter().flatten());
+        let checked = verify_payloads(payloads, |signers| keys.decode_all(signers), &mut self.rng);
+        for ((vertex, unknown), checked) in decoding.iter().zip(unknown).zip(checked) {
+            if let Ok(transactions) = &checked {
+                self.shared
+                    .verdicts
+                    .remember(transactions.iter().zip(unknown).filter_map(|(new, is)| is.then_some(new)));
             }
             self.tell(vertex, checked.map_or(Verdict::Void, Verdict::Valid));
         }
@@ -308,27 +310,25 @@ impl Worker {
     }
 
     fn check(&mut self, transactions: Vec<SignedTransaction>) -> Checked {
-        let (transactions, unknown) = self.look_up(transactions);
+        let transactions = self.look_up(transactions);
+        let unknown = are_unknown(&transactions);
         let keys = &self.shared.keys;
-        let checked = verify_all(transactions, |key| keys.decode(key), &mut self.rng);
-        let good = unknown.into_iter().zip(&checked).filter(|(_, result)| result.is_ok());
-        self.shared.verdicts.remember(good.filter_map(|(key, _)| key));
+        let checked = verify_all(transactions, |signers| keys.decode_all(signers), &mut self.rng);
+        let good = checked.iter().zip(unknown).filter_map(|(result, is)| result.as_ref().ok().filter(|_| is));
+        self.shared.verdicts.remember(good);
         checked
     }
 
-    /// The transactions with their ids. Those whose signatures were found good before are marked as known; of the others it is
-    /// told what a verdict on them is remembered under.
-    fn look_up(&self, transactions: Vec<SignedTransaction>) -> (Vec<UnverifiedTransaction>, Vec<Option<Digest>>) {
+    /// The transactions with their ids. Those whose signatures were found good before are marked as known.
+    fn look_up(&self, transactions: Vec<SignedTransaction>) -> Vec<UnverifiedTransaction> {
         let unverified = |signed| UnverifiedTransaction::new(signed, &self.shared.chain);
         let mut transactions: Vec<_> = transactions.into_iter().map(unverified).collect();
-        let keys: Vec<_> = transactions.iter().map(UnverifiedTransaction::verdict_key).collect();
-        let known = self.shared.verdicts.are_known(&keys);
-        for (transaction, known) in transactions.iter_mut().zip(&known) {
-            if *known {
-                transaction.set_known();
-            }
-        }
-        let unknown = keys.into_iter().zip(known).map(|(key, known)| (!known).then_some(key));
-        (transactions, unknown.collect())
+        self.shared.verdicts.mark_known(&mut transactions);
+        transactions
     }
+}
+
+/// Which of them were not seen before, and will have to be remembered.
+fn are_unknown(transactions: &[UnverifiedTransaction]) -> Vec<bool> {
+    transactions.iter().map(|transaction| !transaction.is_known()).collect()
 }

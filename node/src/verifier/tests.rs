@@ -6,6 +6,7 @@ use super::*;
 use crate::test_support::{genesis, key, transfer};
 use bytes::Bytes;
 use farthing_consensus::vertex::{Author, VertexHeader};
+use farthing_core::hash::Digest;
 use farthing_core::transaction::Transaction;
 use std::time::{Duration, Instant};
 
@@ -121,15 +122,24 @@ async fn payloads_that_share_a_batch_have_verdicts_of_their_own() {
 #[test]
 fn verdicts_are_remembered_within_bounds() {
     let verdicts = Verdicts::new(10);
-    let key = |number: u64| Digest::of_bytes(&number.to_le_bytes());
-    for number in 0..1_000 {
-        verdicts.remember([key(number)]);
+    let is_known = |signed: &SignedTransaction| {
+        let mut unverified = [UnverifiedTransaction::new(signed.clone(), &genesis().chain_hash())];
+        verdicts.mark_known(&mut unverified);
+        unverified[0].is_known()
+    };
+    for nonce in 1..100 {
+        verdicts.remember([&transfer(1, nonce)]);
         assert!(verdicts.len() <= 20);
         // The newest ten at least are known.
-        let newest: Vec<_> = (number.saturating_sub(9)..=number).map(key).collect();
-        assert!(verdicts.are_known(&newest).into_iter().all(|known| known), "{number}");
+        let mut newest = nonce.saturating_sub(9).max(1)..=nonce;
+        assert!(newest.all(|nonce| is_known(transfer(1, nonce).signed())), "{nonce}");
     }
-    assert_eq!(verdicts.are_known(&[key(1), key(5_000)]), [false, false]);
+    assert!(!is_known(transfer(1, 1).signed()) && !is_known(transfer(1, 500).signed()));
+    // With another signature it would have to be checked.
+    let mut resigned = transfer(1, 99).signed().clone();
+    assert!(is_known(&resigned));
+    resigned.signature.0[63] ^= 1;
+    assert!(!is_known(&resigned));
 }
 
 #[tokio::test]

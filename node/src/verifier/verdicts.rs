@@ -1,13 +1,15 @@
 //! Signatures that were found good, so that none is checked twice: a transaction comes from a client or a full node, and again in a
-//! vertex, or in two. Remembered under id *and* signature ([`farthing_core::verification::verdict_key`]): whoever publishes somebody's
-//! transaction with another signature is checked anew. Bad ones are not remembered.
+//! vertex, or in two. Remembered under id *and* signature: whoever publishes somebody's transaction with another signature is checked
+//! anew. Bad ones are not remembered.
 
-use crate::id_map::IdSet;
-use farthing_core::hash::Digest;
+use crate::id_map::IdMap;
+use farthing_core::keys::Signature;
+use farthing_core::transaction::{TransactionId, VerifiedTransaction};
+use farthing_core::verification::UnverifiedTransaction;
 use std::sync::{Mutex, MutexGuard};
 
-/// Verdicts remembered at least, once there were so many; twice as many at most, in some 10 MB.
-pub(super) const VERDICTS_MIN: usize = 1 << 17;
+/// Transactions remembered at least, once there were so many; twice as many at most, in some 15 MB.
+pub(super) const VERDICTS_MIN: usize = 1 << 16;
 
 /// The verdicts, in two generations: the older is forgotten when the younger is full.
 pub(super) struct Verdicts {
@@ -15,32 +17,40 @@ pub(super) struct Verdicts {
     generations: Mutex<Generations>,
 }
 
+/// The signatures that were found good, by transaction: of several good ones of one, the last.
 #[derive(Default)]
 struct Generations {
-    young: IdSet<Digest>,
-    old: IdSet<Digest>,
+    young: IdMap<TransactionId, Signature>,
+    old: IdMap<TransactionId, Signature>,
 }
 
 impl Verdicts {
-    /// None yet, with generations of `generation_max` verdicts.
+    /// None yet, with generations of `generation_max` transactions.
     pub(super) fn new(generation_max: usize) -> Verdicts {
         Verdicts { generation_max, generations: Mutex::default() }
     }
 
-    /// For each key, whether its signature is known to be good.
-    pub(super) fn are_known(&self, keys: &[Digest]) -> Vec<bool> {
+    /// Marks those as known whose signature was found good.
+    pub(super) fn mark_known(&self, transactions: &mut [UnverifiedTransaction]) {
         let generations = self.lock();
-        keys.iter().map(|key| generations.young.contains(key) || generations.old.contains(key)).collect()
+        let is_in = |generation: &IdMap<_, _>, transaction: &UnverifiedTransaction| {
+            generation.get(&transaction.id()) == Some(transaction.signature())
+        };
+        for transaction in transactions {
+            if is_in(&generations.young, transaction) || is_in(&generations.old, transaction) {
+                transaction.set_known();
+            }
+        }
     }
 
     /// Remembers good signatures.
-    pub(super) fn remember(&self, keys: impl IntoIterator<Item = Digest>) {
+    pub(super) fn remember<'a>(&self, transactions: impl IntoIterator<Item = &'a VerifiedTransaction>) {
         let mut generations = self.lock();
-        for key in keys {
+        for transaction in transactions {
             if generations.young.len() == self.generation_max {
                 generations.old = std::mem::take(&mut generations.young);
             }
-            generations.young.insert(key);
+            generations.young.insert(transaction.id(), transaction.signed().signature);
         }
     }
 

@@ -333,7 +333,7 @@ impl World {
             Ok(transactions) => {
                 let unverified = |signed| UnverifiedTransaction::new(signed, chain);
                 let payload = transactions.into_iter().map(unverified).collect();
-                let verified = verify_payloads(vec![payload], DecodedKey::decode, self.coefficients.generator());
+                let verified = verify_payloads(vec![payload], DecodedKey::decode_all, self.coefficients.generator());
                 verified.into_iter().next().and_then(Result::ok).map_or(Verdict::Void, Verdict::Valid)
             }
             Err(_) => Verdict::Void,
