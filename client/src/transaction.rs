@@ -86,23 +86,29 @@ pub struct TransactionStatus {
     pub status: TransactionState,
     /// Its result code, once it is in a block.
     #[schema(value_type = Option<String>, example = "executed")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<ResultCode>,
     /// Why it is in no block, if it was dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<DroppedReason>,
     /// What that means and what to do, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// When the reason will be gone, if it is one that time mends, in milliseconds since the Unix epoch. Submit it again then, or sign a new
     /// one if it is no longer valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passes_at_ms: Option<u64>,
     /// Its place, once it is in a block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<BlockPosition>,
     /// Whether this node holds a certificate of that block.
     pub certified: bool,
     /// The transaction itself, if the node still has it. Submissions are answered without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transaction: Option<SignedTransactionJson>,
     /// The proof, in the answer to a submission with `wait=certified`.
     #[schema(value_type = Option<Object>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
 }
 

@@ -315,8 +315,8 @@ impl NodeView for NodeHandle {
         &*self.storage
     }
 
-    fn has_room(&self) -> bool {
-        self.intake.has_room()
+    fn has_room(&self, count: usize) -> bool {
+        self.intake.has_room(count)
     }
 
     fn submit(

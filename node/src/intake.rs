@@ -4,6 +4,9 @@
 //! unread but for their bytes, while what was taken before would take longer than [`DELAY_MAX`] to be executed at the rate of
 //! the last moments: clients learn at once that they should try later or elsewhere, and those that were taken are quick.
 //! The mempool's own bounds, which are about memory, are far above that.
+//!
+//! A part of the room is for small submissions alone, so that those who pay now and then are not shut out by those who bring as much as
+//! there is room for: how these share what is executed is the mempool's to say, which has to see both.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +17,12 @@ const DELAY_MAX: Duration = Duration::from_secs(1);
 
 /// So many are taken however few were executed lately: the first ones after a pause, or while a network hangs.
 const TAKEN_MIN: usize = 4_000;
+
+/// Submissions of so many transactions at most are small.
+pub(crate) const SMALL_MAX: usize = 8;
+
+/// Of the room for all, so much more is for small submissions: a quarter.
+const SMALL_SHARE: usize = 4;
 
 /// How often the rate is measured at most.
 const RATE_EVERY: Duration = Duration::from_millis(250);
@@ -45,16 +54,17 @@ impl Drop for Taken {
 }
 
 impl Intake {
-    /// Whether more may be taken now.
-    pub(crate) fn has_room(&self) -> bool {
+    /// Whether so many more transactions may be taken now.
+    pub(crate) fn has_room(&self, count: usize) -> bool {
         let Counts { on_the_way, waiting, max } = &*self.0;
         let taken = on_the_way.load(Ordering::Relaxed) + waiting.load(Ordering::Relaxed);
-        taken < max.load(Ordering::Relaxed).max(TAKEN_MIN)
+        let max = max.load(Ordering::Relaxed).max(TAKEN_MIN);
+        taken < if count <= SMALL_MAX { max + max / SMALL_SHARE } else { max }
     }
 
     /// Takes a submission of so many transactions; `None` if there is no room now. The last one taken may be larger than the room.
     pub(crate) fn take(&self, count: usize) -> Option<Taken> {
-        if !self.has_room() {
+        if !self.has_room(count) {
             return None;
         }
         self.0.on_the_way.fetch_add(count, Ordering::Relaxed);
@@ -96,30 +106,39 @@ impl IntakeMeter {
 mod tests {
     use super::*;
 
+    /// More than a small submission.
+    const BULK: usize = SMALL_MAX + 1;
+
     #[test]
     fn as_much_is_taken_as_is_executed_within_a_second() {
         let intake = Intake::default();
         let mut meter = IntakeMeter::new(intake.clone());
         // Before anything was executed.
         let first = intake.take(3_999).expect("room");
-        let last = intake.take(1_024).expect("room for one");
-        assert!(!intake.has_room() && intake.take(1).is_none());
-        drop((first, last));
-        assert!(intake.has_room());
+        let last = intake.take(900).expect("room for one");
+        assert!(!intake.has_room(BULK) && intake.take(BULK).is_none());
+        // There is a quarter more for small ones.
+        let small = intake.take(SMALL_MAX).expect("room for a small one");
+        assert!(!intake.has_room(BULK) && intake.take(BULK).is_none());
+        drop(first);
+        let first = intake.take(4_200).expect("room");
+        assert!(intake.take(1).is_none(), "no room for anybody");
+        drop((first, last, small));
+        assert!(intake.has_room(BULK));
         // 20,000 a second.
         let ms = Duration::from_millis;
         for step in 1..=20 {
             meter.tell(ms(250 * step), 19_000, 5_000 * step);
         }
-        assert!(intake.has_room());
+        assert!(intake.has_room(BULK));
         meter.tell(ms(5_001), 20_001, 100_000);
-        assert!(!intake.has_room(), "what waits counts at once");
+        assert!(!intake.has_room(BULK), "what waits counts at once");
         // Nothing is executed any more, and then nothing waits.
         for step in 1..=8 {
             meter.tell(ms(5_000 + 250 * step), 19_000, 100_000);
         }
-        assert!(!intake.has_room());
+        assert!(!intake.has_room(BULK));
         meter.tell(ms(8_000), 3_999, 100_000);
-        assert!(intake.has_room());
+        assert!(intake.has_room(BULK));
     }
 }

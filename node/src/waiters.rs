@@ -6,6 +6,7 @@ use crate::storage::TransactionPosition;
 use farthing_core::block::{BlockHash, BlockHeader, DropReason, ResultCode};
 use farthing_core::transaction::TransactionId;
 use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -41,12 +42,18 @@ pub enum Settlement {
 #[derive(Default)]
 pub struct Waiters {
     /// Looked up only; cleaned of those that gave up.
-    by_id: IdMap<TransactionId, Vec<Waiter>>,
+    by_id: IdMap<TransactionId, Waiting>,
     /// By the height that must be certified.
     by_height: BTreeMap<u64, Vec<(oneshot::Sender<Settlement>, Settlement)>>,
     count: usize,
     /// Those that found no room, modulo [`CLEAN_EVERY`].
     without_room: usize,
+}
+
+/// Those who wait for one transaction: nearly always one, which so needs no memory of its own.
+struct Waiting {
+    first: Waiter,
+    others: Vec<Waiter>,
 }
 
 struct Waiter {
@@ -60,7 +67,11 @@ impl Waiters {
     pub fn wait(&mut self, id: TransactionId, certified: bool, reply: oneshot::Sender<Settlement>) {
         if self.has_room() {
             self.count += 1;
-            self.by_id.entry(id).or_default().push(Waiter { certified, reply });
+            let waiter = Waiter { certified, reply };
+            match self.by_id.entry(id) {
+                Entry::Vacant(entry) => drop(entry.insert(Waiting { first: waiter, others: Vec::new() })),
+                Entry::Occupied(mut entry) => entry.get_mut().others.push(waiter),
+            }
         }
     }
 
@@ -126,10 +137,10 @@ impl Waiters {
         }
     }
 
-    fn take(&mut self, id: &TransactionId) -> Vec<Waiter> {
-        let waiters = self.by_id.remove(id).unwrap_or_default();
-        self.count -= waiters.len();
-        waiters
+    fn take(&mut self, id: &TransactionId) -> impl Iterator<Item = Waiter> + use<> {
+        let waiting = self.by_id.remove(id);
+        self.count -= waiting.as_ref().map_or(0, Waiting::len);
+        waiting.into_iter().flat_map(|waiting| std::iter::once(waiting.first).chain(waiting.others))
     }
 
     fn has_room(&mut self) -> bool {
@@ -137,16 +148,31 @@ impl Waiters {
             return true;
         }
         if self.without_room == 0 {
-            self.by_id.retain(|_, waiters| {
-                waiters.retain(|waiter| !waiter.reply.is_closed());
-                !waiters.is_empty()
-            });
+            self.by_id.retain(|_, waiting| waiting.clean());
             self.by_height.values_mut().for_each(|waiters| waiters.retain(|(reply, _)| !reply.is_closed()));
-            self.count =
-                self.by_id.values().map(Vec::len).sum::<usize>() + self.by_height.values().map(Vec::len).sum::<usize>();
+            self.count = self.by_id.values().map(Waiting::len).sum::<usize>()
+                + self.by_height.values().map(Vec::len).sum::<usize>();
         }
         self.without_room = (self.without_room + 1) % CLEAN_EVERY;
         self.count < WAITERS_MAX
+    }
+}
+
+impl Waiting {
+    fn len(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    /// Forgets those that gave up. False if nobody is left.
+    fn clean(&mut self) -> bool {
+        self.others.retain(|waiter| !waiter.reply.is_closed());
+        if !self.first.reply.is_closed() {
+            return true;
+        }
+        let next = self.others.pop();
+        let is_left = next.is_some();
+        next.into_iter().for_each(|next| self.first = next);
+        is_left
     }
 }
 

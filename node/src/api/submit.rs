@@ -31,6 +31,9 @@ use std::time::{Duration, Instant};
 /// The most transactions of a submission whose answer carries receipts; each takes kilobytes and a path through its block.
 const RECEIPTS_MAX: usize = 64;
 
+/// About the least that a transaction takes in a body.
+const SIGNED_BYTES_MIN: usize = 128;
+
 /// The longest body that is decoded at once, where it arrives: more takes milliseconds, and is moved out of the way.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 
@@ -88,7 +91,8 @@ pub(super) async fn submit(
     state.bad_signatures.check(address, Instant::now()).map_err(ApiError::too_many_bad_signatures)?;
     let mut held = state.bodies.hold(address);
     let body = read_body(request, &state.config, &mut held).await?;
-    if !state.node.has_room() {
+    // How many there are is not known before they are decoded, but their bytes say how many there can be.
+    if !state.node.has_room(body.len().div_ceil(SIGNED_BYTES_MIN)) {
         return Err(ApiError::new(
             ProblemCode::Unavailable,
             "the node has taken as many transactions as it executes within a second: try again in a moment, or another node",

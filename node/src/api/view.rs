@@ -22,8 +22,9 @@ pub trait NodeView: Send + Sync + 'static {
     /// The node's storage, for reading. Calls block.
     fn storage(&self) -> &dyn Storage;
 
-    /// Whether submissions are taken now, or what was taken before has to be executed first.
-    fn has_room(&self) -> bool;
+    /// Whether a submission of so many transactions is taken now, or what was taken before has to be executed first. Small ones are taken
+    /// when others are not.
+    fn has_room(&self, count: usize) -> bool;
 
     /// Submits transactions, and waits for what `wait` says, but no longer than `timeout`. One outcome each, in order.
     fn submit(

@@ -47,10 +47,13 @@ impl Verdicts {
     pub(super) fn remember<'a>(&self, transactions: impl IntoIterator<Item = &'a VerifiedTransaction>) {
         let mut generations = self.lock();
         for transaction in transactions {
-            if generations.young.len() == self.generation_max {
-                generations.old = std::mem::take(&mut generations.young);
+            let Generations { young, old } = &mut *generations;
+            if young.len() == self.generation_max {
+                // The younger one then begins in memory that is there already.
+                std::mem::swap(young, old);
+                young.clear();
             }
-            generations.young.insert(transaction.id(), transaction.signed().signature);
+            young.insert(transaction.id(), transaction.signed().signature);
         }
     }
 

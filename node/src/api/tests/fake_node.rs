@@ -316,7 +316,7 @@ impl NodeView for FakeNode {
         &self.storage
     }
 
-    fn has_room(&self) -> bool {
+    fn has_room(&self, _count: usize) -> bool {
         self.state().mode != Mode::Full
     }
 
