@@ -24,7 +24,7 @@ use crate::context::Context;
 use crate::keys::PublicKey;
 use crate::replay::NonceWindow;
 use crate::spending_limit::{SpendingLimit, Spent};
-use crate::state::Object;
+use crate::object::Object;
 use crate::transaction::{Operation, SetKey};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};

@@ -15,7 +15,8 @@ use crate::hash::{ChainHash, Digest};
 use crate::hold::{self, Hold};
 use crate::keys::PublicKey;
 use crate::receipt::transactions_root;
-use crate::state::{Object, State};
+use crate::object::Object;
+use crate::state::State;
 use crate::state_proof::UncertifiedStateProof;
 use crate::state_tree::StateTree;
 use crate::transaction::{Operation, TransactionId, VerifiedTransaction};
@@ -292,7 +293,7 @@ impl Ledger {
             value: object.value(),
             slot,
             slot_count: self.tree.slot_count(),
-            path: self.tree.path(slot),
+            path: self.tree.path(&self.state, slot),
             header,
         })
     }

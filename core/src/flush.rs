@@ -5,19 +5,26 @@
 //! storage, writing each flush as one atomic batch, always holds one whole state that its point's root proves. A ledger restored
 //! from it continues with commit `commit_index + 1` and makes exactly the blocks that it would have made without a restart.
 //!
-//! The first flush holds all slots; before it, a ledger starts from its genesis document.
+//! The first flush holds all slots; before it, a ledger starts from its genesis document. Where the slots of the genesis document
+//! are written beforehand, piece by piece ([`Ledger::set_stored`]), the first flush holds only what has changed, like any other.
 
 use crate::block::BlockHeader;
 use crate::codec::{self, CodecError};
 use crate::execution::Ledger;
 use crate::genesis::Genesis;
 use crate::hash::Digest;
-use crate::state::{GLOBALS_SLOT, Object, SLOT_BYTES_MAX, SlotRecord, SlotValue, State};
+use crate::object::Object;
+use crate::state::{SLOT_BYTES_MAX, SlotRecord, SlotValue, State};
 use crate::state_tree::StateTree;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// The intervals of commit time that have a flush each, unless somebody decides otherwise.
 pub const FLUSH_INTERVAL_MS_DEFAULT: u64 = 5_000;
+
+/// How many slots room is made for at once when a state is read.
+const SLOTS_LIKELY_MAX: u64 = 1 << 24;
+
+const MISPLACED: RestoreError = RestoreError::Inconsistent("a slot holds what belongs into another one");
 
 /// The point in the chain that a flushed state belongs to, and all that is needed, besides the slots, to go on from it.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
@@ -91,6 +98,15 @@ impl FlushPoint {
 }
 
 impl Ledger {
+    /// Declares that all slots are stored as they are at block 0 ([`State::records`]), so that no flush has to hold all of them at once.
+    ///
+    /// # Panics
+    /// If a commit was executed.
+    pub fn set_stored(&mut self) {
+        assert_eq!(self.commit_index, 0, "what is stored of the genesis document is the state at block 0");
+        self.state.set_flushed();
+    }
+
     /// Cuts commit time into intervals of this length, counted from the Unix epoch: the first rooted state of each is flushed; with
     /// 0 every one is. It is a local choice and changes no block, but nodes that choose alike flush the same states, whenever they
     /// were started, and can hand on the same chunks of them.
@@ -160,31 +176,37 @@ impl Ledger {
 
 /// Decodes all slots and checks everything but the root.
 fn read_state(genesis: &Genesis, slots: impl IntoIterator<Item = SlotRecord>) -> Result<State, RestoreError> {
-    let mut globals = None;
-    let mut objects: Vec<Object> = Vec::new();
-    for (expected, SlotRecord { slot, bytes }) in (0..=u32::MAX).zip(slots) {
-        if slot != expected {
-            return Err(RestoreError::SlotOrder { expected, found: slot });
-        }
-        let value = codec::decode(&bytes, SLOT_BYTES_MAX).map_err(|error| RestoreError::Slot { slot, error })?;
-        match (slot, value) {
-            (GLOBALS_SLOT, SlotValue::Globals(stored)) => globals = Some(stored),
-            (GLOBALS_SLOT, _) | (_, SlotValue::Globals(_)) => {
-                return Err(RestoreError::Inconsistent("a slot holds what belongs into another one"));
-            }
-            (_, value) => objects.extend(Object::from_value(value)),
+    let mut slots = slots.into_iter();
+    let globals = match slots.next().map(|record| read_slot(0, &record)).transpose()? {
+        Some(SlotValue::Globals(globals)) => globals,
+        Some(_) => return Err(MISPLACED),
+        None => return Err(RestoreError::Inconsistent("there is nothing in it")),
+    };
+    // Room for what is likely: every slot takes storage, but nobody has counted them yet.
+    let mut state = State::empty(globals.supply, globals.load, globals.slot_count.min(SLOTS_LIKELY_MAX) as usize);
+    for (expected, record) in (1..=u32::MAX).zip(slots) {
+        let object = Object::from_value(read_slot(expected, &record)?).ok_or(MISPLACED)?;
+        if !state.put(object) {
+            return Err(RestoreError::Inconsistent("two slots hold the same object"));
         }
     }
-    let globals = globals.ok_or(RestoreError::Inconsistent("there is nothing in it"))?;
-    if globals.slot_count != objects.len() as u64 + 1 {
+    if globals.slot_count != state.slot_count() {
         return Err(RestoreError::Inconsistent("there are more or fewer slots than it says"));
     }
-    let state = State::rooted(globals.supply, globals.load, objects.into_iter())
-        .ok_or(RestoreError::Inconsistent("two slots hold the same object"))?;
     if globals.supply != genesis.supply() || state.held_mites() != u128::from(globals.supply.mites()) {
         return Err(RestoreError::Inconsistent(
             "the balances, holds and reserves are not the supply of the genesis document",
         ));
     }
+    state.settle();
+    state.set_flushed();
     Ok(state)
+}
+
+/// The value in a slot that must be the one expected.
+fn read_slot(expected: u32, SlotRecord { slot, bytes }: &SlotRecord) -> Result<SlotValue, RestoreError> {
+    if *slot != expected {
+        return Err(RestoreError::SlotOrder { expected, found: *slot });
+    }
+    codec::decode(bytes, SLOT_BYTES_MAX).map_err(|error| RestoreError::Slot { slot: *slot, error })
 }

@@ -46,7 +46,7 @@ use crate::codec;
 use crate::context::Context;
 use crate::hash::{ChainHash, Digest};
 use crate::keys::PublicKey;
-use crate::state::Object;
+use crate::object::Object;
 use crate::transaction::{Capture, OpenHold, Proof, TransactionId};
 use crate::voucher::Voucher;
 use borsh::{BorshDeserialize, BorshSerialize};

@@ -15,7 +15,7 @@ const LEAF_KEY: &[u8; 32] = b"farthing merkle leaf, version 1.";
 const NODE_KEY: &[u8; 32] = b"farthing merkle node, version 1.";
 
 /// What stands where there is no leaf, and on top of nothing but such places.
-const NOTHING: Digest = Digest::ZERO;
+pub(crate) const NOTHING: Digest = Digest::ZERO;
 
 /// The digest of a leaf.
 pub fn leaf(bytes: &[u8]) -> Digest {
@@ -141,7 +141,7 @@ impl MerkleTree {
 }
 
 /// The digest of an inner node.
-fn node(left: &Digest, right: &Digest) -> Digest {
+pub(crate) fn node(left: &Digest, right: &Digest) -> Digest {
     if *left == NOTHING && *right == NOTHING {
         return NOTHING;
     }

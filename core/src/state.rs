@@ -8,17 +8,22 @@
 //!   says it does: `State::assert_supply` compares it with the supply after every block;
 //! - the slots changed since the last state root with what they held then, for the next root and for proofs against the last;
 //! - the slots changed since the last flush.
+//!
+//! An account takes 144 bytes here, a quarter of a byte for marks, and eight to twelve in the index, however many there are; what it is
+//! taken from grows by an eighth at a time.
 
 use crate::account::{ACCOUNT_BYTES_MAX, Account};
 use crate::address::Address;
 use crate::amount::Amount;
 use crate::bandwidth::{Bandwidth, Load, capacity_bytes};
+use crate::bit_set::BitSet;
 use crate::codec;
 use crate::delegated_key::{DELEGATED_KEY_BYTES_MAX, DelegatedKey};
 use crate::genesis::Genesis;
 use crate::hold::{HOLD_BYTES_MAX, Hold};
 use crate::index::{Name, SlotIndex};
 use crate::keys::PublicKey;
+use crate::object::{Object, SlotView};
 use crate::transaction::TransactionId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -94,7 +99,7 @@ pub struct SlotRecord {
 #[derive(Clone, Debug)]
 pub struct State {
     /// The object of slot `i` at `i − 1`.
-    slots: Vec<Slot>,
+    objects: Vec<Object>,
     /// The slots that are empty.
     empty: BTreeSet<u32>,
     index: SlotIndex,
@@ -103,39 +108,22 @@ pub struct State {
     load: Load,
     /// Σ balances + Σ what is left in holds + Σ reserves, kept change by change.
     held_mites: u128,
-    /// The slots changed since the last root, each once, in the order of their first change.
-    changes: Vec<Change>,
+    changes: Changes,
     globals_at_root: Globals,
-    /// The slots changed since the last flush, each once, and the globals as they were flushed, if they were.
-    unflushed: Vec<u32>,
+    /// The slots changed since the last flush, and the globals as they were flushed, if they were.
+    unflushed: BitSet,
     globals_flushed: Option<Globals>,
 }
 
-/// What a slot other than the first holds in memory. Rare objects are boxed, so that they cost accounts nothing.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Object {
-    Empty,
-    Account { address: Address, account: Account },
-    Hold(Box<(TransactionId, Hold)>),
-    Key(Box<(Address, PublicKey, DelegatedKey)>),
-}
-
-#[derive(Clone, Debug)]
-struct Slot {
-    object: Object,
-    /// Where in `changes` this slot stands, or [`UNCHANGED`].
-    change: u32,
-    unflushed: bool,
-}
-
-/// No place in `changes`: there are fewer slots than that.
-const UNCHANGED: u32 = u32::MAX;
-
-#[derive(Clone, Debug)]
-struct Change {
-    slot: u32,
-    /// What the slot held at the last root; empty if it did not exist.
-    before: Object,
+/// The slots changed since the last root.
+#[derive(Clone, Debug, Default)]
+struct Changes {
+    /// Which.
+    are_changed: BitSet,
+    /// In the order of their first change, with what each held at the last root; empty if it did not exist. Two lists, so that one
+    /// can be searched fast: only proofs ask what a slot held.
+    slots: Vec<u32>,
+    before: Vec<Object>,
 }
 
 impl State {
@@ -146,48 +134,58 @@ impl State {
             let bandwidth = Bandwidth::new(parameters, capacity_bytes(parameters, *balance), now_ms);
             Object::Account { address: *address, account: Account::of_genesis(*balance, bandwidth) }
         });
-        let mut state = State::rooted(genesis.supply(), Load::none(now_ms), objects)
-            .expect("a genesis document names no account twice");
-        state.unflushed = (1..=state.slots.len()).map(to_u32).collect();
-        state.slots.iter_mut().for_each(|slot| slot.unflushed = true);
-        state.globals_flushed = None;
+        let mut state = State::empty(genesis.supply(), Load::none(now_ms), genesis.accounts().len());
+        for object in objects {
+            assert!(state.put(object), "a genesis document names no account twice");
+            state.unflushed.insert(to_u32(state.objects.len()));
+        }
+        state.settle();
         state
     }
 
-    /// A state of these objects, from slot 1 on, with nothing changed since the last root and flush. `None` if a name stands
-    /// twice.
-    pub(crate) fn rooted(supply: Amount, load: Load, objects: impl Iterator<Item = Object>) -> Option<State> {
-        let globals = Globals { slot_count: 1, supply, load };
-        let mut state = State {
-            slots: Vec::with_capacity(objects.size_hint().0),
+    /// A state without any object, to be filled with so many by [`State::put`] and then settled.
+    pub(crate) fn empty(supply: Amount, load: Load, objects: usize) -> State {
+        State {
+            objects: Vec::with_capacity(objects),
             empty: BTreeSet::new(),
-            index: SlotIndex::default(),
+            index: SlotIndex::with_capacity(objects),
             account_count: 0,
             supply,
             load,
             held_mites: 0,
-            changes: Vec::new(),
-            globals_at_root: globals,
-            unflushed: Vec::new(),
+            changes: Changes::default(),
+            globals_at_root: Globals { slot_count: 1, supply, load },
+            unflushed: BitSet::default(),
             globals_flushed: None,
-        };
-        for object in objects {
-            let slot = to_u32(state.slots.len() + 1);
-            let name = object.name();
-            if name.is_some_and(|name| state.find(&name).is_some()) {
-                return None;
-            }
-            state.held_mites += object.held_mites();
-            state.account_count += u64::from(matches!(object, Object::Account { .. }));
-            state.slots.push(Slot { object, change: UNCHANGED, unflushed: false });
-            match name {
-                Some(name) => state.put_in_index(&name, slot),
-                None => drop(state.empty.insert(slot)),
-            }
         }
-        state.globals_at_root = state.globals();
-        state.globals_flushed = Some(state.globals());
-        Some(state)
+    }
+
+    /// Puts what was there before into the next slot. Whether no other slot has an object of that name.
+    #[must_use]
+    pub(crate) fn put(&mut self, object: Object) -> bool {
+        let slot = to_u32(self.objects.len() + 1);
+        let name = object.name();
+        if name.is_some_and(|name| self.find(&name).is_some()) {
+            return false;
+        }
+        self.held_mites += object.held_mites();
+        self.account_count += u64::from(matches!(object, Object::Account { .. }));
+        self.push(object);
+        match name {
+            Some(name) => self.put_in_index(&name, slot),
+            None => drop(self.empty.insert(slot)),
+        }
+        true
+    }
+
+    /// Declares that all slots are stored as they are now: the next flush holds those that change from here on, and the globals if they do.
+    ///
+    /// # Panics
+    /// If anything has changed since the last root.
+    pub(crate) fn set_flushed(&mut self) {
+        assert!(self.changes.slots.is_empty(), "states are flushed at their roots");
+        self.unflushed.clear();
+        self.globals_flushed = Some(self.globals());
     }
 
     /// The account of an address.
@@ -230,7 +228,7 @@ impl State {
 
     /// How many slots there are: the globals', one an object, and the empty ones.
     pub fn slot_count(&self) -> u64 {
-        self.slots.len() as u64 + 1
+        self.objects.len() as u64 + 1
     }
 
     /// All the money there is: in balances, holds and reserves.
@@ -253,16 +251,41 @@ impl State {
     /// # Panics
     /// If there is no such slot.
     pub fn record(&self, slot: u32) -> SlotRecord {
-        let value = match slot {
-            GLOBALS_SLOT => SlotValue::Globals(self.globals()),
-            _ => self.object_in_slot(slot).value(),
-        };
-        SlotRecord { slot, bytes: codec::encode(&value) }
+        self.records([slot]).next().expect("one was asked for")
+    }
+
+    /// The encodings of these slots as they are now, one by one.
+    ///
+    /// # Panics
+    /// If there is no such slot.
+    pub fn records(&self, slots: impl IntoIterator<Item = u32>) -> impl Iterator<Item = SlotRecord> {
+        let mut buffer = Vec::new();
+        slots.into_iter().map(move |slot| {
+            self.view(slot).encode_into(&mut buffer);
+            // As long as they are and no longer: there may be many.
+            SlotRecord { slot, bytes: buffer.as_slice().into() }
+        })
+    }
+
+    /// What is in a slot.
+    pub(crate) fn view(&self, slot: u32) -> SlotView<'_> {
+        match slot {
+            GLOBALS_SLOT => SlotView::Globals(self.globals()),
+            _ => self.object_in_slot(slot).view(),
+        }
+    }
+
+    /// What was in a slot at the last root.
+    pub(crate) fn view_at_last_root(&self, slot: u32) -> SlotView<'_> {
+        match slot {
+            GLOBALS_SLOT => SlotView::Globals(self.globals_at_root),
+            _ => self.at_last_root(slot).view(),
+        }
     }
 
     /// What is in a slot other than the first.
     pub(crate) fn object_in_slot(&self, slot: u32) -> &Object {
-        &self.slots[slot as usize - 1].object
+        &self.objects[slot as usize - 1]
     }
 
     /// The account in a slot.
@@ -297,13 +320,13 @@ impl State {
         }
     }
 
-    /// What a slot held at the last root; empty if it did not exist.
+    /// What a slot held at the last root; empty if it did not exist. Takes time in proportion to what changed since.
     pub(crate) fn at_last_root(&self, slot: u32) -> &Object {
-        let entry = &self.slots[slot as usize - 1];
-        match entry.change {
-            UNCHANGED => &entry.object,
-            change => &self.changes[change as usize].before,
+        if !self.changes.are_changed.contains(slot) {
+            return self.object_in_slot(slot);
         }
+        let place = self.changes.slots.iter().position(|changed| *changed == slot);
+        &self.changes.before[place.expect("it is marked")]
     }
 
     /// Changes an account.
@@ -353,8 +376,8 @@ impl State {
         let name = object.name().expect("an object has a name");
         assert_eq!(self.find(&name), None, "{name:?} is there already");
         let slot = self.empty.pop_first().unwrap_or_else(|| {
-            self.slots.push(Slot { object: Object::Empty, change: UNCHANGED, unflushed: false });
-            to_u32(self.slots.len())
+            self.push(Object::Empty);
+            to_u32(self.objects.len())
         });
         let held_mites = object.held_mites();
         self.account_count += u64::from(matches!(object, Object::Account { .. }));
@@ -394,32 +417,31 @@ impl State {
     }
 
     /// The slots changed since the last root, ascending.
-    pub(crate) fn changed(&self) -> Vec<u32> {
+    pub(crate) fn changed(&self) -> impl Iterator<Item = u32> {
         let globals = (self.globals() != self.globals_at_root).then_some(GLOBALS_SLOT);
-        let mut slots: Vec<u32> = self.changes.iter().map(|change| change.slot).chain(globals).collect();
-        slots.sort_unstable();
-        slots
+        globals.into_iter().chain(self.changes.are_changed.iter())
+    }
+
+    /// How many slots other than the first changed since the last root.
+    pub(crate) fn changed_count(&self) -> usize {
+        self.changes.slots.len()
     }
 
     /// Declares the present state the one of the last root.
     pub(crate) fn settle(&mut self) {
-        for change in self.changes.drain(..) {
-            self.slots[change.slot as usize - 1].change = UNCHANGED;
+        for slot in self.changes.slots.drain(..) {
+            self.changes.are_changed.remove(slot);
         }
+        self.changes.before.clear();
         self.globals_at_root = self.globals();
     }
 
     /// The slots changed since the last flush, ascending and as they are now; from here on they count as flushed.
     pub(crate) fn take_unflushed(&mut self) -> Vec<SlotRecord> {
-        let mut slots = std::mem::take(&mut self.unflushed);
-        for slot in &slots {
-            self.slots[*slot as usize - 1].unflushed = false;
-        }
-        let globals = Some(self.globals());
-        slots.extend((self.globals_flushed != globals).then_some(GLOBALS_SLOT));
-        self.globals_flushed = globals;
-        slots.sort_unstable();
-        slots.into_iter().map(|slot| self.record(slot)).collect()
+        let globals = (self.globals_flushed != Some(self.globals())).then_some(GLOBALS_SLOT);
+        let records = self.records(globals.into_iter().chain(self.unflushed.iter())).collect();
+        self.set_flushed();
+        records
     }
 
     /// Asserts the invariant of money by the running total: Σ balances + Σ what is left in holds + Σ reserves = supply.
@@ -434,12 +456,12 @@ impl State {
 
     /// Counts everything again and asserts what holds of it. Takes time in proportion to the number of slots.
     pub(crate) fn audit(&self) {
-        let recount: u128 = self.slots.iter().map(|slot| slot.object.held_mites()).sum();
+        let recount: u128 = self.objects.iter().map(Object::held_mites).sum();
         assert_eq!(recount, self.held_mites, "the running total is wrong");
         self.assert_supply();
-        assert_eq!(self.index.len() + self.empty.len(), self.slots.len(), "the index and the slots differ");
+        assert_eq!(self.index.len() + self.empty.len(), self.objects.len(), "the index and the slots differ");
         let (mut accounts, mut keys, mut listed_keys, mut parties, mut counted_parties) = (0, 0, 0, 0, 0);
-        for (position, Slot { object, .. }) in self.slots.iter().enumerate() {
+        for (position, object) in self.objects.iter().enumerate() {
             let slot = to_u32(position + 1);
             match object.name() {
                 Some(name) => assert_eq!(self.find(&name), Some(slot), "the index is wrong"),
@@ -474,8 +496,16 @@ impl State {
     }
 
     fn put_in_index(&mut self, name: &Name, slot: u32) {
-        let slots = &self.slots;
-        self.index.insert(name, slot, |slot| slots[slot as usize - 1].object.name().expect("an indexed object"));
+        let objects = &self.objects;
+        self.index.insert(name, slot, |slot| objects[slot as usize - 1].name().expect("an indexed object"));
+    }
+
+    fn push(&mut self, object: Object) {
+        if self.objects.len() == self.objects.capacity() {
+            // Doubling could take as much again as there is.
+            self.objects.reserve_exact(64.max(self.objects.len() / 8));
+        }
+        self.objects.push(object);
     }
 
     /// Takes an object out of its slot.
@@ -491,64 +521,13 @@ impl State {
 
     /// Notes that a slot is about to change. Returns its object, and the running total to be kept.
     fn note_change(&mut self, slot: u32) -> (&mut Object, &mut u128) {
-        let entry = &mut self.slots[slot as usize - 1];
-        if entry.change == UNCHANGED {
-            entry.change = to_u32(self.changes.len());
-            self.changes.push(Change { slot, before: entry.object.clone() });
+        let object = &mut self.objects[slot as usize - 1];
+        if self.changes.are_changed.insert(slot) {
+            self.changes.slots.push(slot);
+            self.changes.before.push(object.clone());
+            self.unflushed.insert(slot);
         }
-        if !entry.unflushed {
-            entry.unflushed = true;
-            self.unflushed.push(slot);
-        }
-        (&mut entry.object, &mut self.held_mites)
-    }
-}
-
-impl Object {
-    pub(crate) fn hold(id: TransactionId, hold: Hold) -> Object {
-        Object::Hold(Box::new((id, hold)))
-    }
-
-    pub(crate) fn key(owner: Address, public_key: PublicKey, key: DelegatedKey) -> Object {
-        Object::Key(Box::new((owner, public_key, key)))
-    }
-
-    /// The object of a slot's value; `None` for the globals.
-    pub(crate) fn from_value(value: SlotValue) -> Option<Object> {
-        Some(match value {
-            SlotValue::Globals(_) => return None,
-            SlotValue::Account { address, account } => Object::Account { address, account },
-            SlotValue::Hold { id, hold } => Object::hold(id, hold),
-            SlotValue::Key { owner, public_key, key } => Object::key(owner, public_key, key),
-            SlotValue::Empty => Object::Empty,
-        })
-    }
-
-    pub(crate) fn value(&self) -> SlotValue {
-        match self.clone() {
-            Object::Empty => SlotValue::Empty,
-            Object::Account { address, account } => SlotValue::Account { address, account },
-            Object::Hold(named) => SlotValue::Hold { id: named.0, hold: named.1 },
-            Object::Key(named) => SlotValue::Key { owner: named.0, public_key: named.1, key: named.2 },
-        }
-    }
-
-    pub(crate) fn name(&self) -> Option<Name> {
-        match self {
-            Object::Empty => None,
-            Object::Account { address, .. } => Some(Name::Account(*address)),
-            Object::Hold(named) => Some(Name::Hold(named.0)),
-            Object::Key(named) => Some(Name::Key(named.0, named.1)),
-        }
-    }
-
-    fn held_mites(&self) -> u128 {
-        match self {
-            Object::Empty => 0,
-            Object::Account { account, .. } => account.held_mites(),
-            Object::Hold(named) => named.1.held_mites(),
-            Object::Key(named) => named.2.held_mites(),
-        }
+        (object, &mut self.held_mites)
     }
 }
 
@@ -556,5 +535,3 @@ impl Object {
 fn to_u32(position: usize) -> u32 {
     u32::try_from(position).expect("the genesis document's reserves bound the number of objects")
 }
-
-const _: () = assert!(std::mem::size_of::<Slot>() <= 152, "an account takes little memory");

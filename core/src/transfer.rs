@@ -18,7 +18,8 @@ use crate::amount::Amount;
 use crate::bandwidth::Bandwidth;
 use crate::block::ResultCode;
 use crate::context::Context;
-use crate::state::{Object, State};
+use crate::object::Object;
+use crate::state::State;
 use crate::transaction::Output;
 use std::collections::BTreeSet;
 
