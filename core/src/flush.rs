@@ -6,7 +6,7 @@
 //! from it continues with commit `commit_index + 1` and makes exactly the blocks that it would have made without a restart.
 //!
 //! The first flush holds all slots; before it, a ledger starts from its genesis document. Where the slots of the genesis document
-//! are written beforehand, piece by piece ([`Ledger::set_stored`]), the first flush holds only what has changed, like any other.
+//! are written beforehand, piece by piece ([`Ledger::flush_whole`]), the first flush holds only what has changed, like any other.
 
 use crate::block::BlockHeader;
 use crate::codec::{self, CodecError};
@@ -98,13 +98,15 @@ impl FlushPoint {
 }
 
 impl Ledger {
-    /// Declares that all slots are stored as they are at block 0 ([`State::records`]), so that no flush has to hold all of them at once.
+    /// The present point and the encodings of all slots, ascending, one by one, so that nobody has to hold all of them at once. From here
+    /// on they count as flushed.
     ///
     /// # Panics
-    /// If a commit was executed.
-    pub fn set_stored(&mut self) {
-        assert_eq!(self.commit_index, 0, "what is stored of the genesis document is the state at block 0");
+    /// If the state has changed since its last root. It has not at block 0 and after [`Ledger::restore`].
+    pub fn flush_whole(&mut self) -> (FlushPoint, impl Iterator<Item = SlotRecord>) {
         self.state.set_flushed();
+        let slots = 0..u32::try_from(self.state.slot_count()).expect("slots are numbered in 32 bits");
+        (self.point(), self.state.records(slots))
     }
 
     /// Cuts commit time into intervals of this length, counted from the Unix epoch: the first rooted state of each is flushed; with
@@ -164,13 +166,16 @@ impl Ledger {
             return None;
         }
         self.flushed_ms = now_ms;
-        let point = FlushPoint {
+        Some(StateFlush { point: self.point(), slots: self.state.take_unflushed() })
+    }
+
+    fn point(&self) -> FlushPoint {
+        FlushPoint {
             header: self.newest.clone(),
             commit_index: self.commit_index,
             timestamp_ms: self.timestamp_ms,
             state_root: self.tree.root(),
-        };
-        Some(StateFlush { point, slots: self.state.take_unflushed() })
+        }
     }
 }
 

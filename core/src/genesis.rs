@@ -6,18 +6,22 @@
 use crate::address::{Address, AddressError, AddressPrefix};
 use crate::amount::{Amount, MITES_PER_FAR};
 use crate::bandwidth::BandwidthParameters;
-use crate::codec;
 use crate::hash::{ChainHash, Digest};
 use crate::keys::PublicKey;
 use borsh::BorshSerialize;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::io::{BufWriter, Write as _};
 
 /// The most validators a committee may have.
 pub const VALIDATORS_MAX: usize = 128;
 
 /// The most accounts that a genesis document may open.
 pub const GENESIS_ACCOUNTS_MAX: usize = 10_000_000;
+
+/// How many bytes of the canonical form are hashed at once.
+const HASHED_AT_ONCE: usize = 1 << 16;
 
 /// The most accounts, holds and keys that a network's supply and reserves may allow: slots are numbered in 32 bits, and one is the
 /// globals'.
@@ -33,7 +37,11 @@ pub struct Genesis {
     validators: Vec<Validator>,
     accounts: Vec<(Address, Amount)>,
     #[borsh(skip)]
-    parsed_prefix: Option<AddressPrefix>,
+    parsed_prefix: AddressPrefix,
+    #[borsh(skip)]
+    chain: ChainHash,
+    #[borsh(skip)]
+    supply: Amount,
 }
 
 /// Constants of a network that all its validators share.
@@ -109,20 +117,23 @@ pub enum GenesisError {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
+struct Document<'a> {
     network: String,
     address_prefix: AddressPrefix,
     timestamp_ms: u64,
     #[serde(default)]
     parameters: Parameters,
     validators: Vec<Validator>,
-    accounts: Vec<DocumentAccount>,
+    #[serde(borrow)]
+    accounts: Vec<DocumentAccount<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct DocumentAccount {
-    address: String,
+struct DocumentAccount<'a> {
+    /// Not copied out of the text: there may be millions.
+    #[serde(borrow)]
+    address: Cow<'a, str>,
     balance: Amount,
 }
 
@@ -139,16 +150,19 @@ impl Genesis {
         validators: Vec<Validator>,
         accounts: Vec<(Address, Amount)>,
     ) -> Result<Genesis, GenesisError> {
-        let genesis = Genesis {
+        let mut genesis = Genesis {
             network: network.into(),
             prefix: prefix.to_string(),
             timestamp_ms,
             parameters,
             validators,
             accounts,
-            parsed_prefix: Some(prefix.clone()),
+            parsed_prefix: prefix.clone(),
+            chain: ChainHash::ZERO,
+            supply: Amount::ZERO,
         };
-        genesis.validate().map_err(GenesisError::Invalid)?;
+        genesis.supply = genesis.validate().map_err(GenesisError::Invalid)?;
+        genesis.chain = genesis.hash();
         Ok(genesis)
     }
 
@@ -173,8 +187,28 @@ impl Genesis {
         )
     }
 
+    /// The document without its accounts, for those who have the accounts elsewhere: 40 bytes of each. Everything else stays, also
+    /// the supply and the hash.
+    pub fn without_accounts(&self) -> Genesis {
+        Genesis {
+            network: self.network.clone(),
+            prefix: self.prefix.clone(),
+            timestamp_ms: self.timestamp_ms,
+            parameters: self.parameters.clone(),
+            validators: self.validators.clone(),
+            accounts: Vec::new(),
+            parsed_prefix: self.parsed_prefix.clone(),
+            chain: self.chain,
+            supply: self.supply,
+        }
+    }
+
     /// The JSON form, for people and files.
+    ///
+    /// # Panics
+    /// If the accounts were left out ([`Genesis::without_accounts`]): it would be another document.
     pub fn to_json(&self) -> String {
+        assert!(self.has_accounts(), "a document without its accounts is another one");
         let document = Document {
             network: self.network.clone(),
             address_prefix: self.prefix().clone(),
@@ -184,7 +218,10 @@ impl Genesis {
             accounts: self
                 .accounts
                 .iter()
-                .map(|(address, balance)| DocumentAccount { address: address.encode(self.prefix()), balance: *balance })
+                .map(|(address, balance)| DocumentAccount {
+                    address: address.encode(self.prefix()).into(),
+                    balance: *balance,
+                })
                 .collect(),
         };
         serde_json::to_string_pretty(&document).expect("a genesis document is plain data")
@@ -192,7 +229,7 @@ impl Genesis {
 
     /// The hash that identifies the network.
     pub fn chain_hash(&self) -> ChainHash {
-        Digest::of("chain/v2", &[&codec::encode(self)])
+        self.chain
     }
 
     /// The network's name.
@@ -202,7 +239,7 @@ impl Genesis {
 
     /// What the network's addresses start with.
     pub fn prefix(&self) -> &AddressPrefix {
-        self.parsed_prefix.as_ref().expect("set by the constructor")
+        &self.parsed_prefix
     }
 
     /// When the network starts, in milliseconds since the Unix epoch: the timestamp of block 0.
@@ -220,17 +257,34 @@ impl Genesis {
         &self.validators
     }
 
-    /// The first accounts with their balances, in slot order.
+    /// The first accounts with their balances, in slot order; none if they were left out ([`Genesis::without_accounts`]).
     pub fn accounts(&self) -> &[(Address, Amount)] {
         &self.accounts
     }
 
     /// All the money there is and will be: the genesis balances. Genesis accounts lock no reserve.
     pub fn supply(&self) -> Amount {
-        Amount::checked_sum(self.accounts.iter().map(|(_, balance)| *balance)).expect("validated")
+        self.supply
     }
 
-    fn validate(&self) -> Result<(), String> {
+    /// Whether the accounts are there, if there are any.
+    pub(crate) fn has_accounts(&self) -> bool {
+        self.supply.is_zero() || !self.accounts.is_empty()
+    }
+
+    /// `blake3("chain/v2" ‖ encoding)`, of an encoding that is never there as a whole.
+    fn hash(&self) -> ChainHash {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"chain/v2");
+        let mut writer = BufWriter::with_capacity(HASHED_AT_ONCE, &mut hasher);
+        let written = self.serialize(&mut writer).and_then(|()| writer.flush());
+        written.expect("hashing cannot fail");
+        drop(writer);
+        Digest(*hasher.finalize().as_bytes())
+    }
+
+    /// Checks all rules. Returns the supply.
+    fn validate(&self) -> Result<Amount, String> {
         let check = |holds: bool, message: &str| if holds { Ok(()) } else { Err(message.to_string()) };
         let printable =
             |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
@@ -253,10 +307,15 @@ impl Genesis {
             check(keys.insert(validator.public_key), "a key stands twice among the validators")?;
             check(keys.insert(validator.network_key), "a key stands twice among the validators")?;
         }
-        let mut addresses = BTreeSet::new();
         for (address, balance) in &self.accounts {
-            check(addresses.insert(address), &format!("the account {} stands twice", address.encode(self.prefix())))?;
-            check(!balance.is_zero(), &format!("the account {} has nothing", address.encode(self.prefix())))?;
+            if balance.is_zero() {
+                return Err(format!("the account {} has nothing", address.encode(self.prefix())));
+            }
+        }
+        let mut addresses: Vec<&Address> = self.accounts.iter().map(|(address, _)| address).collect();
+        addresses.sort_unstable();
+        if let Some([twice, _]) = addresses.array_windows().find(|[one, next]| one == next) {
+            return Err(format!("the account {} stands twice", twice.encode(self.prefix())));
         }
         let supply = Amount::checked_sum(self.accounts.iter().map(|(_, balance)| *balance));
         let supply = supply.ok_or("the balances add up to more than 2^64 - 1 mites")?;
@@ -267,6 +326,7 @@ impl Genesis {
             "the supply allows more than 4,294,967,294 accounts, holds and keys: raise \"account_reserve\", \"hold_reserve\" \
              or \"key_reserve\", whichever is the least",
         )?;
-        self.parameters.bandwidth.validate(self.parameters.account_reserve).map_err(str::to_string)
+        self.parameters.bandwidth.validate(self.parameters.account_reserve)?;
+        Ok(supply)
     }
 }

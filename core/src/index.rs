@@ -93,7 +93,8 @@ impl NameHasher {
     fn new() -> NameHasher {
         // SipHash with a random key of the operating system, as a generator.
         let random = RandomState::new();
-        let number = |place: usize| u128::from(random.hash_one(2 * place)) << 64 | u128::from(random.hash_one(2 * place + 1));
+        let number =
+            |place: usize| u128::from(random.hash_one(2 * place)) << 64 | u128::from(random.hash_one(2 * place + 1));
         NameHasher { offset: number(WORDS_MAX), multipliers: std::array::from_fn(number) }
     }
 

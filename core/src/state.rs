@@ -128,7 +128,11 @@ struct Changes {
 
 impl State {
     /// The state that a genesis document describes: its accounts in its order from slot 1 on. All of it is unflushed.
+    ///
+    /// # Panics
+    /// If the accounts were left out of the document.
     pub fn genesis(genesis: &Genesis) -> State {
+        assert!(genesis.has_accounts(), "the genesis document has no accounts any more");
         let (parameters, now_ms) = (&genesis.parameters().bandwidth, genesis.timestamp_ms());
         let objects = genesis.accounts().iter().map(|(address, balance)| {
             let bandwidth = Bandwidth::new(parameters, capacity_bytes(parameters, *balance), now_ms);

@@ -4,6 +4,7 @@ pub use crate::replica::ReplicaStatus;
 
 use crate::api::NodeView;
 use crate::certifier::stored_certificate;
+use crate::genesis_document::GenesisDocument;
 use crate::intake::Intake;
 use crate::mempool::Full;
 use crate::payload;
@@ -36,10 +37,10 @@ use tokio::time::Instant;
 
 /// What does not change while a node runs.
 pub struct NodeInfo {
-    /// The genesis document.
+    /// The genesis document, perhaps without its accounts.
     pub genesis: Arc<Genesis>,
-    /// The genesis document as JSON.
-    pub genesis_json: String,
+    /// The genesis document as it is handed out.
+    pub genesis_document: GenesisDocument,
     /// Its hash.
     pub chain: ChainHash,
     /// This node's validator number; none for a full node.

@@ -9,6 +9,7 @@ use farthing_consensus::vertex::{SignedHeader, VerifiedVertex, VertexRef};
 use farthing_core::block::BlockHeader;
 use farthing_core::certificate::CertificateAttestation;
 use farthing_core::flush::FlushPoint;
+use farthing_core::state::SlotRecord;
 use farthing_core::transaction::TransactionId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -170,6 +171,10 @@ impl Storage for Failing {
 
     fn evidence(&self) -> Result<Vec<(u64, u16, Vec<u8>)>, StorageError> {
         self.disk.evidence()
+    }
+
+    fn begin(&self, point: &FlushPoint, slots: &mut dyn Iterator<Item = SlotRecord>) -> Result<(), StorageError> {
+        self.disk.begin(point, slots)
     }
 
     fn slots(&self) -> Result<Option<(FlushPoint, Slots<'_>)>, StorageError> {

@@ -10,6 +10,7 @@ pub mod config;
 pub mod driver;
 pub mod executor;
 pub mod file_descriptors;
+pub mod genesis_document;
 pub mod handle;
 mod id_map;
 pub mod init;

@@ -4,6 +4,7 @@ use crate::api::{self, ApiConfig, ApiMetrics, RateLimit};
 use crate::config::Config;
 use crate::driver::{Clock, Driver, Inbox};
 use crate::file_descriptors;
+use crate::genesis_document::GenesisDocument;
 use crate::handle::{NodeHandle, NodeInfo};
 use crate::init;
 use crate::intake::{Intake, IntakeMeter};
@@ -82,7 +83,10 @@ fn is_damage(error: &anyhow::Error) -> bool {
 }
 
 async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let genesis = Arc::new(config.load_genesis()?);
+    let whole_genesis = config.load_genesis()?;
+    let genesis_document = GenesisDocument::open(&config.genesis)
+        .with_context(|| format!("cannot read the genesis document {}", config.genesis.display()))?;
+    let genesis = Arc::new(whole_genesis.without_accounts());
     let peers = NetworkConfig::connections_max(config.network.followers_max, genesis.validators().len());
     file_descriptors::allow((config.api.connections_max + peers) as u64)?;
     let identity = Identity::load(&config, &genesis)?;
@@ -115,7 +119,7 @@ async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
     let responder = Responder::start(sources, network.clone(), done_in.clone())?;
     let own = identity.validator.map(|validator| Own { author: validator.author, key: validator.key });
     let info = Arc::new(NodeInfo {
-        genesis_json: genesis.to_json(),
+        genesis_document,
         chain: *committee.chain(),
         own: own.as_ref().map(|own| own.author),
         committee: committee.clone(),
@@ -128,8 +132,8 @@ async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
     let submissions = verifier.submissions();
     let handle = NodeHandle::new(info, storage.clone(), commands_in, submissions, intake.clone(), blocks, registry);
 
-    let starter = Starter {
-        genesis: genesis.clone(),
+    let mut starter = Starter {
+        genesis: Arc::new(whole_genesis),
         committee,
         own,
         settings: replica_settings(&config),
@@ -138,6 +142,8 @@ async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
     };
     let (clock, mut effects) = (Clock::start(), Vec::new());
     let replica = starter.start(&storage, clock.now(), &mut effects)?;
+    // Their state is stored now.
+    starter.genesis = genesis.clone();
     log_start(&config, &genesis, starter.own.as_ref().map(|own| own.author), &replica);
     let driver = Driver {
         replica,

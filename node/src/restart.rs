@@ -45,7 +45,7 @@ impl Failure {
 
 /// All that a replica is started with but storage and time.
 pub struct Starter {
-    /// The genesis document.
+    /// The genesis document; with its accounts until storage has a state.
     pub genesis: Arc<Genesis>,
     /// The committee.
     pub committee: Arc<Committee>,

@@ -128,3 +128,19 @@ fn the_chain_hash_covers_everything_but_the_form() {
     let implicit = parsed(|document| drop(document.as_object_mut().unwrap().remove("parameters"))).unwrap();
     assert_eq!(explicit.chain_hash(), implicit.chain_hash(), "defaults are part of what it says");
 }
+
+#[test]
+fn a_document_without_its_accounts_keeps_what_it_says_besides() {
+    let whole = network(&[(1, 1_000), (2, 5)]);
+    let rest = whole.without_accounts();
+    assert_eq!(rest.accounts(), []);
+    assert_eq!((rest.chain_hash(), rest.supply()), (whole.chain_hash(), whole.supply()));
+    assert_eq!(
+        (rest.network(), rest.prefix(), rest.parameters()),
+        (whole.network(), whole.prefix(), whole.parameters())
+    );
+    assert_eq!((rest.validators(), rest.timestamp_ms()), (whole.validators(), whole.timestamp_ms()));
+    assert_eq!(whole.supply().mites(), 1_005);
+    assert!(std::panic::catch_unwind(|| rest.to_json()).is_err());
+    assert!(std::panic::catch_unwind(|| farthing_core::state::State::genesis(&rest)).is_err());
+}

@@ -96,6 +96,27 @@ fn the_first_flush_holds_everything_and_later_ones_what_changed() {
 }
 
 #[test]
+fn after_the_whole_state_was_taken_a_flush_holds_what_changed() {
+    let mut ledger = Ledger::genesis(&genesis());
+    ledger.set_flush_interval_ms(0);
+    let (point, slots) = ledger.flush_whole();
+    let slots: Vec<SlotRecord> = slots.collect();
+    assert_eq!(slots.len() as u64, ledger.state().slot_count());
+    let mut disk = Disk::default();
+    disk.write(&StateFlush { point, slots });
+    let restored = disk.restore().unwrap();
+    restored.audit();
+    assert_eq!((restored.newest(), restored.commit_index()), (ledger.newest(), 0));
+    assert_eq!(restored.state_root(), ledger.state_root());
+
+    assert_eq!(commit(&mut ledger, 0, &[transfer(1, 1, vec![output(2, 1, false)])]).flush, None, "not a rooted state");
+    let flush = commit(&mut ledger, 1_000, &[]).flush.unwrap();
+    assert_eq!(flush.slots.iter().map(|record| record.slot).collect::<Vec<_>>(), [0, 1, 2]);
+    disk.write(&flush);
+    assert_eq!(disk.restore().unwrap().account(&address(2)), ledger.account(&address(2)));
+}
+
+#[test]
 fn there_is_a_flush_in_each_interval_of_commit_time() {
     let mut ledger = Ledger::genesis(&network(&[(1, 1_000)]));
     // The genesis lies 600 ms before the end of an interval.

@@ -131,8 +131,6 @@ struct ApiState {
     streams: StreamSlots,
     /// Cancelled when streams have to end.
     shutdown: CancellationToken,
-    /// The genesis document.
-    genesis: Bytes,
     /// The OpenAPI document.
     document: Bytes,
     started: Instant,
@@ -163,7 +161,6 @@ impl ApiState {
 fn router(node: Arc<dyn NodeView>, metrics: ApiMetrics, config: Arc<ApiConfig>, shutdown: CancellationToken) -> Router {
     let (router, document) = openapi::routes();
     let state = Arc::new(ApiState {
-        genesis: Bytes::from(node.info().genesis_json.clone()),
         document: document.to_json().expect("the document is plain data").into(),
         limiter: config.rate_limit.map(RateLimiter::new),
         bad_signatures: RateLimiter::new(BAD_SIGNATURES),

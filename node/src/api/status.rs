@@ -91,7 +91,12 @@ pub(super) async fn validators(
     responses((status = 200, description = "The genesis document.", body = serde_json::Value)),
 )]
 pub(super) async fn genesis(State(state): State<Arc<ApiState>>, _: NoParameters) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], state.genesis.clone()).into_response()
+    let document = &state.node.info().genesis_document;
+    let headers = [
+        (header::CONTENT_TYPE, "application/json".to_string()),
+        (header::CONTENT_LENGTH, document.len_bytes().to_string()),
+    ];
+    (headers, document.body()).into_response()
 }
 
 /// Whether the process is alive.

@@ -1,7 +1,8 @@
 //! Starting a replica from what its storage holds: a new network, or a node that stopped at any moment.
 //!
-//! The state is read at its last flush point and checked against its root; the commits since are executed again, with the verdicts
-//! that were stored with their blocks, and must give the stored headers. Then the engine gets its commits and vertices back.
+//! The state is read at its last flush point and checked against its root; that of the genesis document is stored first of all. The
+//! commits since are executed again, with the verdicts that were stored with their blocks, and must give the stored headers. Then the
+//! engine gets its commits and vertices back.
 
 use super::forwarding::Forwarder;
 use super::{Effect, Own, Replica, Stop};
@@ -197,9 +198,15 @@ impl Replica {
     }
 }
 
-/// The ledger at the newest flush point, or at the genesis document.
+/// The ledger at the newest flush point; without one, at the genesis document, whose state is stored then.
 fn stored_ledger(genesis: &Genesis, storage: &dyn Storage) -> Result<Ledger, RecoveryError> {
-    let Some((point, slots)) = storage.slots()? else { return Ok(Ledger::genesis(genesis)) };
+    let Some((point, slots)) = storage.slots()? else {
+        let mut ledger = Ledger::genesis(genesis);
+        let (point, mut slots) = ledger.flush_whole();
+        storage.begin(&point, &mut slots)?;
+        drop(slots);
+        return Ok(ledger);
+    };
     let mut failure = None;
     let ledger =
         Ledger::restore(genesis, point, slots.map_while(|slot| slot.map_err(|error| failure = Some(error)).ok()));

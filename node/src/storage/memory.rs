@@ -218,6 +218,18 @@ impl Storage for MemoryStorage {
         })
     }
 
+    fn begin(&self, point: &FlushPoint, slots: &mut dyn Iterator<Item = SlotRecord>) -> Result<(), StorageError> {
+        let slots: BTreeMap<u32, Vec<u8>> = slots.map(|record| (record.slot, record.bytes)).collect();
+        let mut disk = self.disk();
+        disk.sync();
+        let Disk { current, durable, .. } = &mut *disk;
+        for tables in [current, durable] {
+            tables.flush_point = Some(point.clone());
+            tables.slots = slots.clone();
+        }
+        Ok(())
+    }
+
     fn slots(&self) -> Result<Option<(FlushPoint, Slots<'_>)>, StorageError> {
         let copied = self.read(|tables| Some((tables.flush_point.clone()?, tables.slots.clone())))?;
         Ok(copied.map(|(point, slots)| {

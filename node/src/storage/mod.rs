@@ -278,7 +278,14 @@ pub trait Storage: Send + Sync + 'static {
     /// All the evidence, as in [`Batch::evidence`], ascending by author, then by round.
     fn evidence(&self) -> Result<Vec<(u64, u16, Vec<u8>)>, StorageError>;
 
-    /// The newest flush point, and all slots as of it, whatever is written while they are read; `None` before the first flush.
+    /// Stores the state that the network begins with, piece by piece, and its point, durably; the point comes last, so that a crash on the
+    /// way leaves nothing that counts. Only for a database without a flush point, before any batch has one.
+    ///
+    /// # Errors
+    /// After an error stop the process.
+    fn begin(&self, point: &FlushPoint, slots: &mut dyn Iterator<Item = SlotRecord>) -> Result<(), StorageError>;
+
+    /// The newest flush point, and all slots as of it, whatever is written while they are read; `None` before there is one.
     fn slots(&self) -> Result<Option<(FlushPoint, Slots<'_>)>, StorageError>;
 
     /// As [`Storage::slots`], all at once.

@@ -14,6 +14,7 @@ use farthing_consensus::vertex::{SignedHeader, VerifiedVertex, VertexRef};
 use farthing_core::block::BlockHeader;
 use farthing_core::certificate::CertificateAttestation;
 use farthing_core::flush::FlushPoint;
+use farthing_core::state::SlotRecord;
 use farthing_core::transaction::TransactionId;
 use tokio::sync::mpsc;
 
@@ -109,6 +110,10 @@ impl<S: Storage> Storage for WatchedStorage<S> {
 
     fn evidence(&self) -> Result<Vec<(u64, u16, Vec<u8>)>, StorageError> {
         self.watch(self.storage.evidence())
+    }
+
+    fn begin(&self, point: &FlushPoint, slots: &mut dyn Iterator<Item = SlotRecord>) -> Result<(), StorageError> {
+        self.watch(self.storage.begin(point, slots))
     }
 
     fn slots(&self) -> Result<Option<(FlushPoint, Slots<'_>)>, StorageError> {

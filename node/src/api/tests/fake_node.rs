@@ -3,6 +3,7 @@
 
 use crate::api::NodeView;
 use crate::executor::{history_of, payees_of_holds};
+use crate::genesis_document::GenesisDocument;
 use crate::handle::{AccountState, NodeInfo, Provable, RefuseReason, Snapshot, SubmitOutcome, Unavailable, Wait};
 use crate::replica::ReplicaStatus;
 use crate::snapshot::Manifest;
@@ -110,7 +111,7 @@ impl FakeNode {
             submissions: 0,
         };
         let info = NodeInfo {
-            genesis_json: genesis.to_json(),
+            genesis_document: GenesisDocument::in_memory(genesis.to_json()),
             chain: genesis.chain_hash(),
             own: Some(2),
             committee: Arc::new(Committee::from_genesis(&genesis)),

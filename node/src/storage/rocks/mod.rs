@@ -6,6 +6,7 @@
 //!
 //! Everything has a bound: write buffers, caches, open files, logs (see `open`), and what is kept (see `prune`).
 
+mod begin;
 mod ids;
 mod keys;
 mod lines;
@@ -377,6 +378,10 @@ impl Storage for RocksStorage {
             Ok((round, author, proof.into_vec()))
         });
         decoded.collect()
+    }
+
+    fn begin(&self, point: &FlushPoint, slots: &mut dyn Iterator<Item = SlotRecord>) -> Result<(), StorageError> {
+        self.write_first_state(point, slots)
     }
 
     fn slots(&self) -> Result<Option<(FlushPoint, Slots<'_>)>, StorageError> {

@@ -153,6 +153,11 @@ pub(super) fn transactions_table() -> Options {
     column_options(keys::TRANSACTIONS, &Cache::new_lru_cache(0), Arc::default())
 }
 
+/// How tables of the state are made outside of the database.
+pub(super) fn state_table() -> Options {
+    column_options(keys::STATE, &Cache::new_lru_cache(0), Arc::default())
+}
+
 /// What holds for one column family.
 fn column_options(name: &str, cache: &Cache, transactions_floor: Arc<AtomicU64>) -> Options {
     let mut table = BlockBasedOptions::default();
