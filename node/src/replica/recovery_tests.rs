@@ -1,6 +1,6 @@
 //! What a start makes of a database that is damaged, or of another program's making.
 
-use super::{RecoveryError, ReplicaSettings};
+use super::{RecoveryError, ReplicaSettings, stored_ledger};
 use crate::replica::{Own, Replica};
 use crate::storage::memory::MemoryStorage;
 use crate::storage::{Batch, BlockEntry, BlockRecord, PayloadRecord, Storage};
@@ -103,6 +103,21 @@ fn refusal(change: fn(&mut Chain)) -> RecoveryError {
         Ok(_) => panic!("it started"),
         Err(error) => error,
     }
+}
+
+/// A new network's state is stored before anything else happens, and is what the next start begins with: the accounts of the genesis
+/// document are needed no more.
+#[test]
+fn the_state_of_the_genesis_document_is_stored_by_the_first_start() {
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
+    let first = stored_ledger(&genesis(), &*storage).unwrap();
+    let (point, slots) = storage.state().unwrap().unwrap();
+    assert_eq!((point.height(), point.commit_index, point.state_root), (0, 0, first.state_root()));
+    assert_eq!(slots.len() as u64, first.state().slot_count());
+    let again = stored_ledger(&genesis().without_accounts(), &*storage).unwrap();
+    again.audit();
+    assert_eq!((again.newest(), again.state_root()), (first.newest(), first.state_root()));
+    assert_eq!(storage.state().unwrap(), Some((point, slots)), "nothing is stored twice");
 }
 
 #[test]
