@@ -26,9 +26,6 @@ use crate::{policy, reclaim, transfer};
 /// snapshot starts at a block with a state root, and nodes keep a bounded number of commits only.
 pub const IDLE_COMMITS_MAX: u64 = 128;
 
-/// How many transactions ahead of execution their accounts are looked at.
-const AHEAD: usize = 16;
-
 /// What execution needs to know of a commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CommitContext {
@@ -157,9 +154,6 @@ impl Ledger {
         let mut done = Done::default();
         let mut dropped = Vec::new();
         for (position, transaction) in (0..).zip(transactions) {
-            if (position as usize).is_multiple_of(AHEAD) {
-                self.look_ahead(&transactions[position as usize..]);
-            }
             if let Err(reason) = self.apply(position, transaction, commit.timestamp_ms, &mut done) {
                 dropped.push((transaction.id(), reason));
             }
@@ -259,19 +253,6 @@ impl Ledger {
     pub fn audit(&self) {
         self.state.audit();
         assert_eq!(StateTree::new(&self.state).root(), self.state_root(), "the state's tree is wrong");
-    }
-
-    /// Looks at the accounts of the next transactions. With more accounts than caches hold, execution waits for memory most of the time,
-    /// for each account several times in turn; here one look does not depend on the other, so that the processor waits for
-    /// several at once.
-    fn look_ahead(&self, transactions: &[VerifiedTransaction]) {
-        let next = transactions.iter().take(AHEAD).map(VerifiedTransaction::transaction);
-        let addresses = next.flat_map(|transaction| {
-            let payees = transaction.outputs().iter().take(AHEAD).map(|output| &output.to);
-            [&transaction.sender].into_iter().chain(payees)
-        });
-        let slots = addresses.filter_map(|address| self.state.slot_of(address));
-        std::hint::black_box(slots.fold(0, |sum, slot| slot ^ sum));
     }
 
     /// Executes or rejects one transaction, which consumes its nonce and bandwidth; or says why it is dropped, which changes nothing.
