@@ -97,6 +97,15 @@ pub struct ReplicaSettings {
     pub chunk_level: Option<u32>,
 }
 
+/// What a start executed again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Replayed {
+    /// Blocks.
+    pub blocks: u64,
+    /// The transactions in them.
+    pub transactions: u64,
+}
+
 impl Replica {
     /// Starts from what `storage` holds. `own` is the validator to speak for; without one the replica follows.
     ///
@@ -121,7 +130,7 @@ impl Replica {
         if let Some(interval_ms) = settings.flush_interval_ms {
             ledger.set_flush_interval_ms(interval_ms);
         }
-        replay(&mut ledger, &committee, &*storage)?;
+        let replayed = replay(&mut ledger, &committee, &*storage)?;
         let recovered = recovered(&committee, &*storage, signing)?;
         let certifier = certifier(genesis, &*storage, &ledger, &recovered.vertices)?;
         let certified_height = certifier.certified_height();
@@ -159,6 +168,7 @@ impl Replica {
             evidence_count: 0,
             state_root: None,
             indexed_from_ms,
+            replayed,
             fetch: None,
             chunk_level: settings.chunk_level.unwrap_or(CHUNK_LEVEL),
             engine_timer_ms: None,
@@ -210,8 +220,9 @@ fn stored_ledger(genesis: &Genesis, storage: &dyn Storage) -> Result<Ledger, Rec
 }
 
 /// Executes the stored commits after the flush point, and stores those of their blocks that a crash kept from being written.
-fn replay(ledger: &mut Ledger, committee: &Committee, storage: &dyn Storage) -> Result<(), RecoveryError> {
+fn replay(ledger: &mut Ledger, committee: &Committee, storage: &dyn Storage) -> Result<Replayed, RecoveryError> {
     let newest = storage.newest_commit()?;
+    let mut replayed = Replayed::default();
     for index in ledger.commit_index() + 1..=newest {
         let commit = stored_commit(storage, index)?;
         // The next stored block is this commit's or a later one's.
@@ -220,6 +231,8 @@ fn replay(ledger: &mut Ledger, committee: &Committee, storage: &dyn Storage) -> 
         let verdicts = verdicts(&commit, stored, committee, storage)?;
         let executed = executor::run(ledger, &commit, commit.digest(committee.chain()), verdicts, false);
         let computed = executed.block.as_ref().map(|block| &block.record.header);
+        replayed.blocks += u64::from(computed.is_some());
+        replayed.transactions += computed.map_or(0, |header| header.transaction_count.into());
         if let Some(next) = &next
             && (stored.is_some() || computed.is_some())
             && computed != Some(&next.header)
@@ -237,7 +250,7 @@ fn replay(ledger: &mut Ledger, committee: &Committee, storage: &dyn Storage) -> 
     }
     // Whatever this start writes or finds written is durable before anything is sent.
     storage.apply(&Batch::default(), true)?;
-    Ok(())
+    Ok(replayed)
 }
 
 /// The verdicts on a commit's payloads: as stored with its block; if that was not written, the signatures are checked again.

@@ -1,6 +1,6 @@
 //! What a start makes of a database that is damaged, or of another program's making.
 
-use super::{RecoveryError, ReplicaSettings};
+use super::{RecoveryError, Replayed, ReplicaSettings};
 use crate::replica::{Own, Replica};
 use crate::storage::memory::MemoryStorage;
 use crate::storage::{Batch, BlockEntry, BlockRecord, PayloadRecord, Storage};
@@ -109,6 +109,8 @@ fn refusal(change: fn(&mut Chain)) -> RecoveryError {
 fn an_unharmed_chain_starts() {
     let mut replica = start(&chain()).unwrap();
     assert_eq!((replica.newest_height(), replica.ledger().commit_index()), (2, 2));
+    // The state on disk is that before the second commit.
+    assert_eq!(replica.replayed(), Replayed { blocks: 1, transactions: 1 });
 }
 
 #[test]
