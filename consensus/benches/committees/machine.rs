@@ -22,9 +22,6 @@ const ROUND_TRIPS_MS: [[u64; 5]; 5] = [
 const LINK_BYTES_PER_SECOND: u64 = 125_000_000;
 const SYNC_US: u64 = 3_500;
 
-/// Of the time that a transfer takes, what the one thread takes to execute it: a sixth of a saturated validator's samples are in it.
-const EXECUTE_US: u64 = 3;
-
 /// What the one thread has to do for a vertex: two single signature checks (the vertex's and that of an attestation in it) take 36 µs,
 /// the engine some more, and the rest is for frames and copies.
 const VERTEX_US: u64 = 150;
@@ -33,30 +30,15 @@ const PARENT_NS: u64 = 300;
 
 const SECOND_US: u64 = 1_000_000;
 
-/// The processors of a validator.
+/// The processors of a validator. What a transfer takes of them is about what a saturated one of `farthing-testnet bench` shows.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine {
-    /// Of one core, for one transfer, everything included, in microseconds.
-    pub transfer_us: u64,
-    /// How many there are.
+    /// Of one core, for one transfer, on its way to execution: the signature check above all. In microseconds.
+    pub check_us: u64,
+    /// Of the one thread, for one transfer, in microseconds.
+    pub execute_us: u64,
+    /// How many cores there are.
     pub cores: u64,
-}
-
-impl Machine {
-    /// What `farthing-testnet bench` shows for a validator.
-    pub const TRANSFER_US: u64 = 16;
-    /// A small server's.
-    pub const CORES: u64 = 4;
-
-    /// What checking so many transfers takes, of one core.
-    pub fn check_us(&self, transfers: usize) -> u64 {
-        transfers as u64 * self.transfer_us.saturating_sub(EXECUTE_US)
-    }
-}
-
-/// What the one thread takes to execute so many transfers.
-pub fn execute_us(transfers: usize) -> u64 {
-    transfers as u64 * EXECUTE_US
 }
 
 /// What the one thread takes for a vertex of a committee of so many.

@@ -1,5 +1,5 @@
 //! How throughput and latency change with the size of the committee, between five regions of the world:
-//! `cargo bench -p farthing-consensus --bench committees -- [TRANSFER_US [CORES]]`
+//! `cargo bench -p farthing-consensus --bench committees -- [CHECK_US EXECUTE_US CORES]`
 //!
 //! Real engines exchange real, signed vertices in virtual time, all in one thread ([`world`]); what they stand on is modelled
 //! ([`machine`]). Each committee is first given more than it takes; then, in an open loop, next to nothing, half of what it took and
@@ -22,44 +22,40 @@ const IDLE: u64 = 20;
 const SHARES: [u64; 2] = [50, 90];
 
 fn main() {
+    // Cargo adds arguments of its own.
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
-    let machine = Machine {
-        transfer_us: numbers.first().copied().unwrap_or(Machine::TRANSFER_US),
-        cores: numbers.get(1).copied().unwrap_or(Machine::CORES).max(1),
-    };
+    let [check_us, execute_us, cores] = numbers.try_into().unwrap_or([13, 3, 4]);
+    let machine = Machine { check_us, execute_us, cores: cores.max(1) };
     println!("validators in turn in {}", REGIONS.join(", "));
-    println!("each with {} cores, {} µs of one a transfer", machine.cores, machine.transfer_us);
+    println!(
+        "each with {cores} cores; a transfer takes {check_us} µs of any of them and {execute_us} µs of one thread"
+    );
     println!();
     println!(
-        "| n | load | transfers/s | p50 ms | p99 ms | largest round trip | p50 in it | vertices/s | bytes sent a transfer | processors |"
+        "| n | load | offered/s | executed/s | p50 ms | p99 ms | largest round trip | p50 in it | vertices/s | bytes sent a transfer | processors |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
     for size in SIZES {
         let flooded = World::new(size, FLOOD, machine).run();
-        print(size, "all it takes", &flooded, false);
-        print(size, "idle", &World::new(size, IDLE, machine).run(), true);
+        print(size, "flooded", FLOOD, &flooded);
+        print(size, "idle", IDLE, &World::new(size, IDLE, machine).run());
         for share in SHARES {
-            let figures = World::new(size, flooded.executed_per_second * share / 100, machine).run();
-            print(size, &format!("{share} %"), &figures, true);
+            let offered = flooded.executed_per_second * share / 100;
+            print(size, &format!("{share} %"), offered, &World::new(size, offered, machine).run());
         }
     }
 }
 
-/// One line of the table. In a flood, latency says how long the queues are and nothing else.
-fn print(size: usize, load: &str, figures: &Figures, has_latency: bool) {
+/// One line of the table. In a flood, latency tells how long the queues are that the intake allows.
+fn print(size: usize, load: &str, offered: u64, figures: &Figures) {
     let largest_ms =
         (0..size).flat_map(|a| (0..size).map(move |b| round_trip_ms(a, b))).max().expect("there are validators");
-    let (p50, p99, ratio) = match has_latency {
-        true => (
-            figures.p50_ms.to_string(),
-            figures.p99_ms.to_string(),
-            format!("{:.2}", figures.p50_ms as f64 / largest_ms as f64),
-        ),
-        false => ("–".into(), "–".into(), "–".into()),
-    };
     println!(
-        "| {size} | {load} | {} | {p50} | {p99} | {largest_ms} ms | {ratio} | {:.0} | {:.0} | {:.0} % |",
+        "| {size} | {load} | {offered} | {} | {} | {} | {largest_ms} ms | {:.2} | {:.0} | {:.0} | {:.0} % |",
         figures.executed_per_second,
+        figures.p50_ms,
+        figures.p99_ms,
+        figures.p50_ms as f64 / largest_ms as f64,
         figures.vertices_per_second,
         figures.sent_bytes_per_transfer,
         figures.processors_percent,
