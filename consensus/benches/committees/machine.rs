@@ -22,20 +22,22 @@ const ROUND_TRIPS_MS: [[u64; 5]; 5] = [
 const LINK_BYTES_PER_SECOND: u64 = 125_000_000;
 const SYNC_US: u64 = 3_500;
 
-/// What the one thread has to do for a vertex: two single signature checks (the vertex's and that of an attestation in it) take 36 µs,
-/// the engine some more, and the rest is for frames and copies.
+/// What the one thread has to do for a vertex: two single signature checks (the vertex's and that of an attestation in it) take 36 µs;
+/// the rest is generous room for frames and copies.
 const VERTEX_US: u64 = 150;
-/// What the engine takes for each parent of a vertex, in nanoseconds.
-const PARENT_NS: u64 = 300;
+/// What the engine takes for each parent of a vertex, in nanoseconds (`commit_rule`).
+const PARENT_NS: u64 = 250;
 
 const SECOND_US: u64 = 1_000_000;
 
-/// The processors of a validator. What a transfer takes of them is about what a saturated one of `farthing-testnet bench` shows.
+/// The processors of a validator. What a transfer takes of them is, together, about what a saturated one of `farthing-testnet bench`
+/// takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine {
     /// Of one core, for one transfer, on its way to execution: the signature check above all. In microseconds.
     pub check_us: u64,
-    /// Of the one thread, for one transfer, in microseconds.
+    /// Of the one thread, to execute one transfer, in microseconds. (A validator that executes its blocks again after a start takes 1.2,
+    /// reading them included; afterwards there are answers to give, too.)
     pub execute_us: u64,
     /// How many cores there are.
     pub cores: u64,

@@ -24,7 +24,7 @@ const SHARES: [u64; 2] = [50, 90];
 fn main() {
     // Cargo adds arguments of its own.
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
-    let [check_us, execute_us, cores] = numbers.try_into().unwrap_or([13, 3, 4]);
+    let [check_us, execute_us, cores] = numbers.try_into().unwrap_or([14, 2, 4]);
     let machine = Machine { check_us, execute_us, cores: cores.max(1) };
     println!("validators in turn in {}", REGIONS.join(", "));
     println!(
