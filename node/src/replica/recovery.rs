@@ -1,7 +1,7 @@
 //! Starting a replica from what its storage holds: a new network, or a node that stopped at any moment.
 //!
 //! The state is read at its last flush point and checked against its root; the commits since are executed again, with the verdicts
-//! that were stored with their blocks, and must give the stored headers. Then the engine gets its commits and vertices back.
+//! that were stored with their blocks, and must give the stored headers; of the state roots in these the last one is computed. Then the engine gets its commits and vertices back.
 
 use super::forwarding::Forwarder;
 use super::{Effect, Own, Replica, Stop};
@@ -222,6 +222,7 @@ fn stored_ledger(genesis: &Genesis, storage: &dyn Storage) -> Result<Ledger, Rec
 /// Executes the stored commits after the flush point, and stores those of their blocks that a crash kept from being written.
 fn replay(ledger: &mut Ledger, committee: &Committee, storage: &dyn Storage) -> Result<Replayed, RecoveryError> {
     let newest = storage.newest_commit()?;
+    let newest_rooted = newest_rooted_block(ledger.newest().height, storage)?;
     let mut replayed = Replayed::default();
     for index in ledger.commit_index() + 1..=newest {
         let commit = stored_commit(storage, index)?;
@@ -229,7 +230,9 @@ fn replay(ledger: &mut Ledger, committee: &Committee, storage: &dyn Storage) -> 
         let next = storage.block(ledger.newest().height + 1)?;
         let stored = next.as_ref().filter(|block| block.header.commit_index == index);
         let verdicts = verdicts(&commit, stored, committee, storage)?;
-        let executed = executor::run(ledger, &commit, commit.digest(committee.chain()), verdicts, false);
+        let known_root =
+            next.as_ref().filter(|block| block.header.height < newest_rooted).and_then(|block| block.header.state_root);
+        let executed = executor::run(ledger, &commit, commit.digest(committee.chain()), verdicts, known_root, false);
         let computed = executed.block.as_ref().map(|block| &block.record.header);
         replayed.blocks += u64::from(computed.is_some());
         replayed.transactions += computed.map_or(0, |header| header.transaction_count.into());
@@ -251,6 +254,17 @@ fn replay(ledger: &mut Ledger, committee: &Committee, storage: &dyn Storage) -> 
     // Whatever this start writes or finds written is durable before anything is sent.
     storage.apply(&Batch::default(), true)?;
     Ok(replayed)
+}
+
+/// The newest stored block above this height that carries a state root; 0 if there is none. The root is computed for this one, and compared:
+/// those of the blocks before it need not be.
+fn newest_rooted_block(above: u64, storage: &dyn Storage) -> Result<u64, RecoveryError> {
+    for height in (above + 1..=storage.newest_block()?).rev() {
+        if stored_header(storage, height)?.state_root.is_some() {
+            return Ok(height);
+        }
+    }
+    Ok(0)
 }
 
 /// The verdicts on a commit's payloads: as stored with its block; if that was not written, the signatures are checked again.
