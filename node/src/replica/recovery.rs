@@ -230,6 +230,7 @@ fn replay(ledger: &mut Ledger, committee: &Committee, storage: &dyn Storage) -> 
         let next = storage.block(ledger.newest().height + 1)?;
         let stored = next.as_ref().filter(|block| block.header.commit_index == index);
         let verdicts = verdicts(&commit, stored, committee, storage)?;
+        // A commit without a block, before that of the next one, has no root either.
         let known_root =
             next.as_ref().filter(|block| block.header.height < newest_rooted).and_then(|block| block.header.state_root);
         let executed = executor::run(ledger, &commit, commit.digest(committee.chain()), verdicts, known_root, false);
