@@ -91,6 +91,7 @@ fn roots_that_are_known_are_covered_by_the_next_one_that_is_computed() {
     let pay = |nonce| transfer(1, nonce, vec![output(2, 5, false)]);
     let blocks = |known_root: Option<Digest>| {
         let mut ledger = Ledger::genesis(&genesis());
+        ledger.set_flush_interval_ms(0);
         let first = commit(&mut ledger, 1_000, &[pay(1)]);
         let second = commit_with_root(&mut ledger, 2_000, &[pay(2)], known_root);
         let proof = ledger.prove_account(&address(1));
