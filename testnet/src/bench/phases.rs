@@ -20,9 +20,9 @@ const WARM_UP_TRANSFERS: usize = 200_000;
 const SIGNED_MARGIN: f64 = 2.5;
 const SIGNED_PER_SECOND_MIN: f64 = 30_000.0;
 
-/// How long the validators are saturated at a time while blocks are made, and how many times what they reached is signed for it.
+/// How long the validators are saturated at a time while blocks are made, and how many times what they reached before is signed for it.
 const FILL: Duration = Duration::from_secs(10);
-const FILL_MARGIN: f64 = 1.5;
+const FILL_MARGIN: f64 = 2.0;
 
 /// The parts of the saturated throughput at which latency is measured, in percent.
 pub const SHARES: [u32; 3] = [10, 50, 90];
@@ -142,16 +142,18 @@ impl Phases {
     /// If the validators fail.
     pub async fn fill_and_restart(&mut self, blocks: u64) -> anyhow::Result<Restart> {
         let first = self.network.height().await?;
-        let mut per_second = SIGNED_PER_SECOND_MIN;
+        say("warming up");
+        let signed = self.sign(WARM_UP_TRANSFERS);
+        let mut per_second = saturate(&self.network.clients, signed, WARM_UP).await?.executed_per_second;
         loop {
             let made = self.network.height().await? - first;
             if made >= blocks {
                 break;
             }
             say(&format!("{made} of {blocks} blocks are there: saturating for {} s", FILL.as_secs()));
-            let signed = self.sign((per_second * FILL.as_secs_f64()) as usize);
-            let phase = saturate(&self.network.clients, signed, FILL).await?;
-            per_second = (phase.executed_per_second * FILL_MARGIN).max(SIGNED_PER_SECOND_MIN);
+            let count = (per_second * FILL_MARGIN).max(SIGNED_PER_SECOND_MIN) * FILL.as_secs_f64();
+            let signed = self.sign(count as usize);
+            per_second = saturate(&self.network.clients, signed, FILL).await?.executed_per_second;
         }
         say("killing a validator and starting it again");
         self.restart_first().await
