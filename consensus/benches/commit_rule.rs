@@ -59,7 +59,7 @@ fn vertices(committee: &Committee) -> Vec<VerifiedVertex> {
 }
 
 /// An observer takes in 40 rounds of a committee of so many, vertex by vertex, and commits all but the last.
-#[divan::bench(args = [4, 10, 25], sample_count = 20)]
+#[divan::bench(args = [4, 7, 10, 25, 50, 100], sample_count = 20)]
 fn vertex(bencher: Bencher, size: u16) {
     let committee = committee(size);
     let vertices = vertices(&committee);

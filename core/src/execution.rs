@@ -138,6 +138,31 @@ impl Ledger {
     /// If the commit is not the next one, or its time lies before the last one's: consensus never delivers these. If an
     /// invariant of the ledger is broken.
     pub fn execute(&mut self, commit: &CommitContext, transactions: &[VerifiedTransaction]) -> Execution {
+        self.run(commit, transactions, None)
+    }
+
+    /// Executes a commit again whose block is known to carry this state root, as [`Ledger::execute`], but without computing the root,
+    /// which takes longer than the rest when there are many accounts. There is no flush and there are no proofs then, until a commit
+    /// is executed whose root is computed: that one covers everything since, and shows whether the state is right. A flush that was due
+    /// in between is left to the next interval.
+    ///
+    /// # Panics
+    /// As [`Ledger::execute`].
+    pub fn execute_again(
+        &mut self,
+        commit: &CommitContext,
+        transactions: &[VerifiedTransaction],
+        state_root: Digest,
+    ) -> Execution {
+        self.run(commit, transactions, Some(state_root))
+    }
+
+    fn run(
+        &mut self,
+        commit: &CommitContext,
+        transactions: &[VerifiedTransaction],
+        known_root: Option<Digest>,
+    ) -> Execution {
         assert_eq!(commit.index, self.commit_index + 1, "commits are executed in the order of their indices");
         assert!(commit.timestamp_ms >= self.timestamp_ms, "the time of commits never falls");
         assert!(commit.epoch >= self.newest.epoch, "the epoch of commits never falls");
@@ -147,9 +172,13 @@ impl Ledger {
         let changed = self.newest.transaction_count > 0;
         let idle_for_long = commit.index - self.newest.commit_index >= IDLE_COMMITS_MAX;
         let mut flush = None;
-        if new_second {
-            self.tree.settle(&mut self.state);
-            flush = self.flush(commit.timestamp_ms);
+        match known_root {
+            Some(_) if new_second => self.pass_over_flush(commit.timestamp_ms),
+            None if new_second => {
+                self.tree.settle(&mut self.state);
+                flush = self.flush(commit.timestamp_ms);
+            }
+            _ => {}
         }
         let mut done = Done::default();
         let mut dropped = Vec::new();
@@ -159,7 +188,12 @@ impl Ledger {
             }
         }
         let makes_block = !done.results.is_empty() || (new_second && (changed || idle_for_long));
-        let block = makes_block.then(|| self.make_block(commit, new_second.then(|| self.tree.root()), done));
+        let root = new_second.then(|| known_root.unwrap_or_else(|| self.tree.root()));
+        let block = makes_block.then(|| self.make_block(commit, root, done));
+        if known_root.is_some() {
+            // The tree does not stand at this root, so it proves nothing against it.
+            self.rooted = None;
+        }
         self.commit_index = commit.index;
         self.timestamp_ms = commit.timestamp_ms;
         self.state.assert_supply();

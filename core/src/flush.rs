@@ -161,8 +161,7 @@ impl Ledger {
 
     /// The flush of the present state, which must be a rooted one, if one is due at the commit time `now_ms`.
     pub(crate) fn flush(&mut self, now_ms: u64) -> Option<StateFlush> {
-        let interval = |time_ms: u64| time_ms.checked_div(self.flush_interval_ms);
-        if interval(now_ms).is_some_and(|now| Some(now) == interval(self.flushed_ms)) {
+        if !self.is_flush_due(now_ms) {
             return None;
         }
         self.flushed_ms = now_ms;
@@ -176,6 +175,18 @@ impl Ledger {
             timestamp_ms: self.timestamp_ms,
             state_root: self.tree.root(),
         }
+    }
+
+    /// Lets a flush pass that is due at the commit time `now_ms`: what has changed stays for the next one.
+    pub(crate) fn pass_over_flush(&mut self, now_ms: u64) {
+        if self.is_flush_due(now_ms) {
+            self.flushed_ms = now_ms;
+        }
+    }
+
+    fn is_flush_due(&self, now_ms: u64) -> bool {
+        let interval = |time_ms: u64| time_ms.checked_div(self.flush_interval_ms);
+        interval(now_ms).is_none_or(|now| Some(now) != interval(self.flushed_ms))
     }
 }
 

@@ -6,6 +6,7 @@
 use crate::mempool::PER_SENDER_MAX;
 use crate::network::{FollowerLimits, NetworkConfig};
 use crate::storage::RETAIN_COMMITS_MIN;
+use farthing_core::flush::FLUSH_INTERVAL_MS_DEFAULT;
 use farthing_core::genesis::{Genesis, GenesisError};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
@@ -34,6 +35,9 @@ pub const SNAPSHOTS_DIRECTORY: &str = "snapshots";
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// The largest genesis document that is read, in bytes: ten million accounts of some 130 bytes.
 const GENESIS_BYTES_MAX: u64 = 2 << 30;
+/// The longest time between two flushes of the state. All of it is executed again after a crash, and whoever fetches the state from
+/// this node fetches all the commits since: it stays well below what [`StorageSection::retain_commits`] spans.
+const FLUSH_INTERVAL_MS_MAX: u64 = 600_000;
 
 /// A node's configuration, validated, with absolute paths as far as the home is absolute.
 #[derive(Clone, PartialEq, Debug)]
@@ -95,6 +99,9 @@ pub struct StorageSection {
     pub retain_commits: u64,
     /// Whether the histories of accounts are kept. A database that was without them stays so.
     pub history: bool,
+    /// How much time lies between two flushes of the state, in milliseconds: a multiple of [`FLUSH_INTERVAL_MS_DEFAULT`], so that
+    /// every state flushed here is also flushed where that is left as it is, and a peer can fetch it from several nodes.
+    pub flush_interval_ms: u64,
 }
 
 /// Section `[consensus]`.
@@ -310,6 +317,11 @@ impl Config {
         within("api.requests_per_second_per_address", api.requests_per_second_per_address.into(), 0, 1_000_000)?;
         within("storage.retain_blocks", storage.retain_blocks, 1, u64::MAX)?;
         within("storage.retain_commits", storage.retain_commits, RETAIN_COMMITS_MIN, u64::MAX)?;
+        let (key, interval_ms) = ("storage.flush_interval_ms", storage.flush_interval_ms);
+        within(key, interval_ms, FLUSH_INTERVAL_MS_DEFAULT, FLUSH_INTERVAL_MS_MAX)?;
+        if !interval_ms.is_multiple_of(FLUSH_INTERVAL_MS_DEFAULT) {
+            return Err(bad(key, format!("{interval_ms} is not a multiple of {FLUSH_INTERVAL_MS_DEFAULT}: write one")));
+        }
         let consensus = &self.consensus;
         within("consensus.round_delay_min_ms", consensus.round_delay_min_ms, 1, 10_000)?;
         within("consensus.round_delay_max_ms", consensus.round_delay_max_ms, consensus.round_delay_min_ms, 10_000)?;
@@ -377,7 +389,12 @@ impl Default for ApiSection {
 
 impl Default for StorageSection {
     fn default() -> StorageSection {
-        StorageSection { retain_blocks: 1_000_000, retain_commits: 20_000, history: true }
+        StorageSection {
+            retain_blocks: 1_000_000,
+            retain_commits: 20_000,
+            history: true,
+            flush_interval_ms: FLUSH_INTERVAL_MS_DEFAULT,
+        }
     }
 }
 

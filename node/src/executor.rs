@@ -133,7 +133,7 @@ impl Executor {
                 (reference, verdict)
             })
             .collect();
-        Some(run(&mut self.ledger, &commit.commit, commit.digest, verdicts, self.keeps_history))
+        Some(run(&mut self.ledger, &commit.commit, commit.digest, verdicts, None, self.keeps_history))
     }
 
     /// Forgets verdicts on vertices at or below a round that can no longer be committed, unless a queued commit has them.
@@ -146,12 +146,14 @@ impl Executor {
 }
 
 /// Executes one commit, given the verdict on each of its payloads that is not empty, in order; with the lines for the histories of
-/// accounts if they are wanted.
+/// accounts if they are wanted. If the commit was executed before, the state root in its block may be given: then it is not computed
+/// ([`Ledger::execute_again`]).
 pub fn run(
     ledger: &mut Ledger,
     commit: &Commit,
     digest: Digest,
     verdicts: Vec<(VertexRef, Verdict)>,
+    known_root: Option<Digest>,
     with_history: bool,
 ) -> Executed {
     let mut payloads = Vec::with_capacity(verdicts.len());
@@ -170,7 +172,10 @@ pub fn run(
     }
     let payees = with_history.then(|| payees_of_holds(ledger, &transactions));
     let context = CommitContext { epoch: commit.epoch, index: commit.index, digest, timestamp_ms: commit.timestamp_ms };
-    let execution = ledger.execute(&context, &transactions);
+    let execution = match known_root {
+        Some(state_root) => ledger.execute_again(&context, &transactions, state_root),
+        None => ledger.execute(&context, &transactions),
+    };
     let block = execution.block.map(|block| store(block, payloads, &places, &transactions, payees.as_ref()));
     Executed { commit_index: commit.index, block, dropped: execution.dropped, flush: execution.flush, void_authors }
 }

@@ -20,7 +20,7 @@ fn run_commit(ledger: &mut Ledger, operations: Vec<Operation>) -> (Vec<HistoryRe
     let (previous, vertices) = (Digest::ZERO, vec![vertex]);
     let commit = Commit { epoch: 0, index, previous, leader: vertex, vertices, timestamp_ms: START_MS + index };
     let verdicts = vec![(vertex, Verdict::Valid(transactions.clone()))];
-    let block = run(ledger, &commit, Digest::ZERO, verdicts, true).block.expect("something was executed");
+    let block = run(ledger, &commit, Digest::ZERO, verdicts, None, true).block.expect("something was executed");
     assert!(block.record.entries.iter().all(|entry| entry.code.is_executed()), "{:?}", block.record.entries);
     let lines = block.history.into_iter().filter(|line| line.account == address(1) && line.direction == Direction::Out);
     (lines.collect(), transactions)

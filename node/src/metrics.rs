@@ -1,6 +1,6 @@
 //! The node's own figures for `/metrics`; those of the network and of the API are registered by them.
 
-use crate::replica::{Progress, Settled};
+use crate::replica::{Progress, Replayed, Settled};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -24,6 +24,8 @@ pub struct Metrics {
     mempool_transactions: Gauge,
     mempool_bytes: Gauge,
     evidence: Gauge,
+    replayed_blocks: Gauge,
+    replayed_transactions: Gauge,
 }
 
 impl Metrics {
@@ -45,6 +47,8 @@ impl Metrics {
             mempool_transactions: Gauge::default(),
             mempool_bytes: Gauge::default(),
             evidence: Gauge::default(),
+            replayed_blocks: Gauge::default(),
+            replayed_transactions: Gauge::default(),
         };
         let m = metrics.clone();
         let registry = registry.sub_registry_with_prefix("farthing");
@@ -67,7 +71,15 @@ impl Metrics {
         registry.register("mempool_transactions", "Transactions in the mempool", m.mempool_transactions);
         registry.register("mempool_bytes", "Their encoded bytes", m.mempool_bytes);
         registry.register("evidence", "Equivocations seen since the start", m.evidence);
+        registry.register("replayed_blocks", "Blocks that the start executed again", m.replayed_blocks);
+        registry.register("replayed_transactions", "The transactions in them", m.replayed_transactions);
         metrics
+    }
+
+    /// Tells what the start executed again.
+    pub fn replayed(&self, replayed: Replayed) {
+        self.replayed_blocks.set(replayed.blocks as i64);
+        self.replayed_transactions.set(replayed.transactions as i64);
     }
 
     /// Counts what was settled, at this wall clock time in milliseconds.

@@ -144,6 +144,7 @@ async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
     let replica = starter.start(&storage, clock.now(), &mut effects)?;
     // Their state is stored now.
     starter.genesis = genesis.clone();
+    metrics.replayed(replica.replayed());
     log_start(&config, &genesis, starter.own.as_ref().map(|own| own.author), &replica);
     let driver = Driver {
         replica,
@@ -269,7 +270,7 @@ fn replica_settings(config: &Config) -> ReplicaSettings {
             bytes_max: config.mempool.bytes_max,
             per_sender_max: config.mempool.per_sender_max,
         },
-        flush_interval_ms: None,
+        flush_interval_ms: Some(config.storage.flush_interval_ms),
         chunk_level: None,
     }
 }
@@ -301,6 +302,8 @@ fn log_start(config: &Config, genesis: &Genesis, own: Option<Author>, replica: &
         chain = %genesis.chain_hash(),
         node = name,
         height = replica.newest_height(),
+        replayed_blocks = replica.replayed().blocks,
+        replayed_transactions = replica.replayed().transactions,
         api = %config.api.listen,
         version = env!("CARGO_PKG_VERSION"),
         "started"

@@ -135,12 +135,26 @@ pub fn verified(transaction: Transaction, chain: &ChainHash) -> VerifiedTransact
 
 /// Executes these transactions as the ledger's next commit, at this time after the genesis.
 pub fn commit(ledger: &mut Ledger, after_genesis_ms: u64, transactions: &[Transaction]) -> Execution {
+    commit_with_root(ledger, after_genesis_ms, transactions, None)
+}
+
+/// The same as a commit whose block is known to carry this state root, if one is given.
+pub fn commit_with_root(
+    ledger: &mut Ledger,
+    after_genesis_ms: u64,
+    transactions: &[Transaction],
+    known_root: Option<Digest>,
+) -> Execution {
     let index = ledger.commit_index() + 1;
     let timestamp_ms = GENESIS_MS + after_genesis_ms;
     let digest = Digest::of("test commit", &[&index.to_le_bytes()]);
     let chain = *ledger.chain();
     let transactions: Vec<_> = transactions.iter().map(|transaction| verified(transaction.clone(), &chain)).collect();
-    ledger.execute(&CommitContext { epoch: 0, index, digest, timestamp_ms }, &transactions)
+    let context = CommitContext { epoch: 0, index, digest, timestamp_ms };
+    match known_root {
+        Some(root) => ledger.execute_again(&context, &transactions, root),
+        None => ledger.execute(&context, &transactions),
+    }
 }
 
 /// The one result or drop of a commit of one transaction.

@@ -1,10 +1,11 @@
 //! Flushes, and ledgers restored from them.
 
-use crate::helpers::{GENESIS_MS, address, commit, network, output, transfer};
+use crate::helpers::{GENESIS_MS, address, commit, commit_with_root, network, output, transfer};
 use crate::scenario::{PEOPLE, genesis, history};
 use farthing_core::codec;
 use farthing_core::execution::{Execution, Ledger};
 use farthing_core::flush::{FlushPoint, RestoreError, StateFlush};
+use farthing_core::hash::Digest;
 use farthing_core::state::SlotRecord;
 use farthing_core::transaction::Transaction;
 use proptest::prelude::*;
@@ -64,10 +65,13 @@ proptest! {
             }
             log.push(Executed { after_ms, transactions, execution });
         }
-        for disk in disks {
+        let root_of = |executed: &Executed| executed.execution.block.as_ref().and_then(|block| block.header.state_root);
+        let last_rooted = log.iter().rposition(|executed| root_of(executed).is_some()).unwrap_or(0);
+        for (disk, are_roots_known) in disks.iter().flat_map(|disk| [(disk, false), (disk, true)]) {
             let mut restored = disk.restore().unwrap();
-            for executed in &log[restored.commit_index() as usize..] {
-                let again = commit(&mut restored, executed.after_ms, &executed.transactions);
+            for (number, executed) in log.iter().enumerate().skip(restored.commit_index() as usize) {
+                let known_root = root_of(executed).filter(|_| are_roots_known && number < last_rooted);
+                let again = commit_with_root(&mut restored, executed.after_ms, &executed.transactions, known_root);
                 prop_assert_eq!(&again.block, &executed.execution.block);
                 prop_assert_eq!(&again.dropped, &executed.execution.dropped);
             }
@@ -80,6 +84,31 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn roots_that_are_known_are_covered_by_the_next_one_that_is_computed() {
+    let pay = |nonce| transfer(1, nonce, vec![output(2, 5, false)]);
+    let blocks = |known_root: Option<Digest>| {
+        let mut ledger = Ledger::genesis(&genesis());
+        ledger.set_flush_interval_ms(0);
+        let first = commit(&mut ledger, 1_000, &[pay(1)]);
+        let second = commit_with_root(&mut ledger, 2_000, &[pay(2)], known_root);
+        let proof = ledger.prove_account(&address(1));
+        assert_eq!((proof.is_none(), second.flush.is_none()), (known_root.is_some(), known_root.is_some()));
+        let third = commit(&mut ledger, 10_000, &[pay(3)]);
+        assert!(ledger.prove_account(&address(1)).is_some() && third.flush.is_some());
+        ledger.audit();
+        [first, second, third].map(|execution| execution.block.expect("a transfer makes a block").header)
+    };
+    let computed = blocks(None);
+    assert_eq!(blocks(computed[1].state_root), computed);
+    let of_a_wrong_root = blocks(Some(Digest::ZERO));
+    assert_eq!(of_a_wrong_root[1].state_root, Some(Digest::ZERO));
+    assert_eq!(
+        of_a_wrong_root[2].state_root, computed[2].state_root,
+        "what is computed does not depend on what was given"
+    );
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub mod serve;
 mod snapshot;
 mod status;
 
-pub use recovery::{RecoveryError, ReplicaSettings};
+pub use recovery::{RecoveryError, Replayed, ReplicaSettings};
 pub use snapshot::Links;
 pub use status::{Backlog, Progress, ReplicaStatus};
 
@@ -237,6 +237,8 @@ pub struct Replica {
     state_root: Option<(u64, Digest)>,
     /// The commit time from which on the index of ids is complete.
     indexed_from_ms: u64,
+    /// What the start executed again.
+    replayed: Replayed,
     /// The snapshot that is being fetched, because this node is behind what its peers keep.
     fetch: Option<Fetch>,
     chunk_level: u32,
@@ -312,6 +314,11 @@ impl Replica {
     /// The newest block executed.
     pub fn newest_height(&self) -> u64 {
         self.executor.ledger().newest().height
+    }
+
+    /// What the start executed again, because the state on disk was older.
+    pub fn replayed(&self) -> Replayed {
+        self.replayed
     }
 
     /// Whether transactions can be submitted here now: to be proposed, or on a full node to be forwarded.

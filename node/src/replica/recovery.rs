@@ -1,8 +1,8 @@
 //! Starting a replica from what its storage holds: a new network, or a node that stopped at any moment.
 //!
 //! The state is read at its last flush point and checked against its root; that of the genesis document is stored first of all. The
-//! commits since are executed again, with the verdicts that were stored with their blocks, and must give the stored headers. Then the
-//! engine gets its commits and vertices back.
+//! commits since are executed again, with the verdicts that were stored with their blocks, and must give the stored headers; of the
+//! state roots in these only the last is computed. Then the engine gets its commits and vertices back.
 
 use super::forwarding::Forwarder;
 use super::{Effect, Own, Replica, Stop};
@@ -98,6 +98,15 @@ pub struct ReplicaSettings {
     pub chunk_level: Option<u32>,
 }
 
+/// What a start executed again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Replayed {
+    /// Blocks.
+    pub blocks: u64,
+    /// The transactions in them.
+    pub transactions: u64,
+}
+
 impl Replica {
     /// Starts from what `storage` holds. `own` is the validator to speak for; without one the replica follows.
     ///
@@ -122,7 +131,7 @@ impl Replica {
         if let Some(interval_ms) = settings.flush_interval_ms {
             ledger.set_flush_interval_ms(interval_ms);
         }
-        replay(&mut ledger, &committee, &*storage)?;
+        let replayed = replay(&mut ledger, &committee, &*storage)?;
         let recovered = recovered(&committee, &*storage, signing)?;
         let certifier = certifier(genesis, &*storage, &ledger, &recovered.vertices)?;
         let certified_height = certifier.certified_height();
@@ -160,6 +169,7 @@ impl Replica {
             evidence_count: 0,
             state_root: None,
             indexed_from_ms,
+            replayed,
             fetch: None,
             chunk_level: settings.chunk_level.unwrap_or(CHUNK_LEVEL),
             engine_timer_ms: None,
@@ -217,16 +227,23 @@ fn stored_ledger(genesis: &Genesis, storage: &dyn Storage) -> Result<Ledger, Rec
 }
 
 /// Executes the stored commits after the flush point, and stores those of their blocks that a crash kept from being written.
-fn replay(ledger: &mut Ledger, committee: &Committee, storage: &dyn Storage) -> Result<(), RecoveryError> {
+fn replay(ledger: &mut Ledger, committee: &Committee, storage: &dyn Storage) -> Result<Replayed, RecoveryError> {
     let newest = storage.newest_commit()?;
+    let newest_rooted = newest_rooted_block(ledger.newest().height, storage)?;
+    let mut replayed = Replayed::default();
     for index in ledger.commit_index() + 1..=newest {
         let commit = stored_commit(storage, index)?;
         // The next stored block is this commit's or a later one's.
         let next = storage.block(ledger.newest().height + 1)?;
         let stored = next.as_ref().filter(|block| block.header.commit_index == index);
         let verdicts = verdicts(&commit, stored, committee, storage)?;
-        let executed = executor::run(ledger, &commit, commit.digest(committee.chain()), verdicts, false);
+        // A commit without a block, before that of the next one, has no root either.
+        let known_root =
+            next.as_ref().filter(|block| block.header.height < newest_rooted).and_then(|block| block.header.state_root);
+        let executed = executor::run(ledger, &commit, commit.digest(committee.chain()), verdicts, known_root, false);
         let computed = executed.block.as_ref().map(|block| &block.record.header);
+        replayed.blocks += u64::from(computed.is_some());
+        replayed.transactions += computed.map_or(0, |header| header.transaction_count.into());
         if let Some(next) = &next
             && (stored.is_some() || computed.is_some())
             && computed != Some(&next.header)
@@ -244,7 +261,18 @@ fn replay(ledger: &mut Ledger, committee: &Committee, storage: &dyn Storage) -> 
     }
     // Whatever this start writes or finds written is durable before anything is sent.
     storage.apply(&Batch::default(), true)?;
-    Ok(())
+    Ok(replayed)
+}
+
+/// The newest stored block above this height that carries a state root; 0 if there is none. The root is computed for this one, and compared:
+/// those of the blocks before it need not be.
+fn newest_rooted_block(above: u64, storage: &dyn Storage) -> Result<u64, RecoveryError> {
+    for height in (above + 1..=storage.newest_block()?).rev() {
+        if stored_header(storage, height)?.state_root.is_some() {
+            return Ok(height);
+        }
+    }
+    Ok(0)
 }
 
 /// The verdicts on a commit's payloads: as stored with its block; if that was not written, the signatures are checked again.

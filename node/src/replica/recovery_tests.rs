@@ -1,6 +1,6 @@
 //! What a start makes of a database that is damaged, or of another program's making.
 
-use super::{RecoveryError, ReplicaSettings, stored_ledger};
+use super::{RecoveryError, Replayed, ReplicaSettings, stored_ledger};
 use crate::replica::{Own, Replica};
 use crate::storage::memory::MemoryStorage;
 use crate::storage::{Batch, BlockEntry, BlockRecord, PayloadRecord, Storage};
@@ -26,6 +26,8 @@ struct Chain {
     blocks: Vec<BlockRecord>,
     /// Of the state before the second commit.
     flush: StateFlush,
+    /// Whether that is on the disk.
+    has_flush: bool,
 }
 
 fn chain() -> Chain {
@@ -52,7 +54,7 @@ fn chain() -> Chain {
         previous = digest;
     }
     let flush = StateFlush { point: point.expect("there were flushes"), slots: slots.into_values().collect() };
-    Chain { vertices, commits, blocks, flush }
+    Chain { vertices, commits, blocks, flush, has_flush: true }
 }
 
 fn vertex(round: u64, transaction: &VerifiedTransaction) -> VerifiedVertex {
@@ -88,7 +90,9 @@ fn start(chain: &Chain) -> Result<Replica, RecoveryError> {
     for block in &chain.blocks {
         disk.apply(&Batch { block: Some((block.clone(), Vec::new())), ..Batch::default() }, true).unwrap();
     }
-    disk.apply(&Batch { flush: Some(chain.flush.clone()), ..Batch::default() }, true).unwrap();
+    if chain.has_flush {
+        disk.apply(&Batch { flush: Some(chain.flush.clone()), ..Batch::default() }, true).unwrap();
+    }
     let committee = Arc::new(Committee::from_genesis(&genesis()));
     let now = Now { monotonic_ms: 1, wall_ms: START_MS + 5_000 };
     let own: Option<Own> = None;
@@ -124,6 +128,28 @@ fn the_state_of_the_genesis_document_is_stored_by_the_first_start() {
 fn an_unharmed_chain_starts() {
     let mut replica = start(&chain()).unwrap();
     assert_eq!((replica.newest_height(), replica.ledger().commit_index()), (2, 2));
+    // The state on disk is that before the second commit.
+    assert_eq!(replica.replayed(), Replayed { blocks: 1, transactions: 1 });
+}
+
+#[test]
+fn all_of_a_chain_is_executed_again_and_its_last_root_computed() {
+    let unflushed = || {
+        let mut chain = chain();
+        chain.has_flush = false;
+        chain
+    };
+    let replica = start(&unflushed()).unwrap();
+    assert_eq!(replica.replayed(), Replayed { blocks: 2, transactions: 2 });
+    let mut other_root = unflushed();
+    assert!(other_root.blocks[0].header.state_root.is_some(), "each second has a root");
+    other_root.blocks[0].header.state_root = Some(Digest::ZERO);
+    let error = start(&other_root).map(drop).expect_err("the next block names the block by its hash");
+    assert!(matches!(error, RecoveryError::Diverged { commit_index: 2, .. }), "{error}");
+    let mut other_root = unflushed();
+    other_root.blocks[1].header.state_root = Some(Digest::ZERO);
+    let error = start(&other_root).map(drop).expect_err("the last root is computed");
+    assert!(matches!(error, RecoveryError::Diverged { commit_index: 2, .. }), "{error}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// The most transfers of one request.
-const REQUEST_MAX: usize = 512;
+pub const REQUEST_MAX: usize = 512;
 
 /// Requests in flight to each validator when as much is sent as it takes.
 const LANES: usize = 8;

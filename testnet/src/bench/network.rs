@@ -25,6 +25,25 @@ const STOP_GRACE: Duration = Duration::from_secs(20);
 /// The unit of processor time in `/proc`: Linux shows it in hundredths of a second on every architecture that we build for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// What the validators of a benchmark are like.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How many there are.
+    pub validators: usize,
+    /// Whether they keep the histories of accounts.
+    pub history: bool,
+    /// How much time lies between two flushes of their state, in milliseconds; `None` for what a configuration has by default.
+    pub flush_interval_ms: Option<u64>,
+}
+
+impl Settings {
+    /// What is written into each validator's configuration.
+    fn storage_section(&self) -> String {
+        let interval = self.flush_interval_ms.map_or(String::new(), |ms| format!("flush_interval_ms = {ms}\n"));
+        format!("\n[storage]\nhistory = {}\n{interval}", self.history)
+    }
+}
+
 /// A network that only the benchmark uses.
 pub struct Network {
     /// The genesis document.
@@ -65,35 +84,33 @@ impl Usage {
 }
 
 impl Network {
-    /// Starts `validators` validators of a new network with these accounts, and waits until they take transfers. With `history`
-    /// they keep the histories of accounts.
+    /// Starts the validators of a new network with these accounts, and waits until they take transfers. The first block makes them
+    /// write the whole state, however rarely they do it afterwards.
     ///
     /// # Errors
     /// If they cannot be started.
     pub async fn start(
         state: StateDirectory,
-        validators: usize,
+        settings: &Settings,
         benchers: impl ExactSizeIterator<Item = Address>,
-        history: bool,
         binaries: &Binaries,
     ) -> anyhow::Result<Network> {
         state.clear()?;
-        let topology = Topology::choose(validators)?;
+        let topology = Topology::choose(settings.validators)?;
         let mut committee = Vec::new();
         for place in &topology.validators {
             committee.push(make_home(&binaries.node, &Topology::home(&state, place), &place.name).await?);
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
         let accounts = accounts::bench_accounts(benchers);
-        let genesis = topology::genesis(committee, u64::try_from(now.as_millis())?, accounts)?;
+        // As if the network had been founded before: the state has a flush in each interval, and this one has had none.
+        let founded_ms = now_ms()? - settings.flush_interval_ms.unwrap_or(0);
+        let genesis = topology::genesis(committee, founded_ms, accounts)?;
         write_atomically(&state.join(GENESIS_FILE), &genesis.to_json())?;
         topology.save(&state)?;
-        if !history {
-            for place in &topology.validators {
-                let path = Topology::home(&state, place).join("config.toml");
-                let config = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-                write_atomically(&path, &format!("{config}\n[storage]\nhistory = false\n"))?;
-            }
+        for place in &topology.validators {
+            let path = Topology::home(&state, place).join("config.toml");
+            let config = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            write_atomically(&path, &(config + &settings.storage_section()))?;
         }
         let mut fleet = Fleet::default();
         for place in &topology.validators {
@@ -110,6 +127,23 @@ impl Network {
     /// If one does not answer.
     pub async fn executed(&self) -> anyhow::Result<u64> {
         executed_by_all(&self.clients).await
+    }
+
+    /// The height that all validators have reached.
+    ///
+    /// # Errors
+    /// If one does not answer.
+    pub async fn height(&self) -> anyhow::Result<u64> {
+        lowest(&self.clients, "farthing_height ").await
+    }
+
+    /// How many blocks, with how many transactions, the first validator executed again when it started last.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn replayed_by_first(&self) -> anyhow::Result<(u64, u64)> {
+        let metrics = self.clients[0].metrics().await?;
+        Ok((metric(&metrics, "farthing_replayed_blocks "), metric(&metrics, "farthing_replayed_transactions ")))
     }
 
     /// What the validators have used.
@@ -181,11 +215,16 @@ impl Network {
 /// # Errors
 /// If one does not answer.
 pub async fn executed_by_all(clients: &[Client]) -> anyhow::Result<u64> {
-    let mut fewest = u64::MAX;
-    for client in clients {
-        fewest = fewest.min(metric(&client.metrics().await?, "farthing_transactions_executed_total"));
-    }
-    Ok(fewest)
+    lowest(clients, "farthing_transactions_executed_total ").await
+}
+
+/// The milliseconds since the Unix epoch.
+///
+/// # Errors
+/// If the clock stands before it.
+pub fn now_ms() -> anyhow::Result<u64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+    Ok(u64::try_from(now.as_millis())?)
 }
 
 /// The processor time that a process has used, in seconds.
@@ -196,6 +235,15 @@ pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     parse_cpu_seconds(&text).with_context(|| format!("{path} is not of the known form"))
+}
+
+/// The lowest of what these nodes say a metric is.
+async fn lowest(clients: &[Client], name: &str) -> anyhow::Result<u64> {
+    let mut lowest = u64::MAX;
+    for client in clients {
+        lowest = lowest.min(metric(&client.metrics().await?, name));
+    }
+    Ok(lowest)
 }
 
 /// The sum of all samples whose line starts so, in Prometheus' text form.
@@ -226,6 +274,14 @@ fn disk_bytes(path: &Path) -> std::io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configuration_says_what_is_not_the_default() {
+        let mut settings = Settings { validators: 1, history: false, flush_interval_ms: None };
+        assert_eq!(settings.storage_section(), "\n[storage]\nhistory = false\n");
+        settings.flush_interval_ms = Some(5_000);
+        assert_eq!(settings.storage_section(), "\n[storage]\nhistory = false\nflush_interval_ms = 5000\n");
+    }
 
     #[test]
     fn samples_add_up() {

@@ -1,7 +1,8 @@
 //! The phases of load that the validators are put under, one after the other.
 
-use super::drive::{Phase, one_by_one, open_loop, saturate};
+use super::drive::{Phase, REQUEST_MAX, one_by_one, open_loop, saturate};
 use super::network::{Network, Usage, cpu_seconds};
+use super::report::Restart;
 use super::say;
 use super::transfers::{Senders, Signed};
 use crate::load::latency::Summary;
@@ -18,6 +19,10 @@ const WARM_UP_TRANSFERS: usize = 200_000;
 /// How many times what the warm-up reached is signed for saturation, which must not run out, and how many a second at least.
 const SIGNED_MARGIN: f64 = 2.5;
 const SIGNED_PER_SECOND_MIN: f64 = 30_000.0;
+
+/// How long the validators are saturated at a time while blocks are made, and how many times what they reached before is signed for it.
+const FILL: Duration = Duration::from_secs(10);
+const FILL_MARGIN: f64 = 2.0;
 
 /// The parts of the saturated throughput at which latency is measured, in percent.
 pub const SHARES: [u32; 3] = [10, 50, 90];
@@ -48,6 +53,8 @@ pub struct Phases {
 pub struct Loaded {
     /// As much as the validators take.
     pub saturated: Phase,
+    /// The same with one bad signature in every request.
+    pub bad_signatures: Phase,
     /// At [`SHARES`] of that.
     pub partial_load: Vec<Phase>,
     /// At twice that.
@@ -89,6 +96,13 @@ impl Phases {
         let transfers_saturated = self.network.executed().await? - executed;
         let generator_cpu_seconds = cpu_seconds(std::process::id())? - cpu;
 
+        say(&format!("the same with one bad signature in each request of {REQUEST_MAX} transfers"));
+        let mut signed = self.sign(count as usize);
+        signed.spoil_one_in(REQUEST_MAX);
+        let duration = Duration::from_secs(self.seconds.into());
+        let bad_signatures = saturate(&self.network.clients, signed, duration).await?;
+        self.drain().await?;
+
         say("single transfers");
         let (single_final_ms, single_certified_ms) = self.singles().await?;
         let mut partial_load = Vec::new();
@@ -98,6 +112,7 @@ impl Phases {
         let overload = self.at(saturated.executed_per_second * 2.0).await?;
         Ok(Loaded {
             saturated,
+            bad_signatures,
             partial_load,
             overload,
             single_final_ms,
@@ -109,17 +124,45 @@ impl Phases {
         })
     }
 
-    /// Kills a validator while `per_second` transfers a second are executed, and starts it again. Returns how many seconds it takes
-    /// to be ready: to check its state, to execute again what it had not written of it, and to fetch what it missed.
+    /// Kills a validator while `per_second` transfers a second are executed, and starts it again.
     ///
     /// # Errors
     /// If it does not get ready.
-    pub async fn restart(&mut self, per_second: f64) -> anyhow::Result<f64> {
+    pub async fn restart(&mut self, per_second: f64) -> anyhow::Result<Restart> {
         let count = (per_second * SIGNED_MARGIN).max(SIGNED_PER_SECOND_MIN) * RESTART_LOAD.as_secs_f64();
         let signed = self.sign(count as usize);
         say("killing a validator under load and starting it again");
         saturate(&self.network.clients, signed, RESTART_LOAD).await?;
-        Ok(self.network.restart_first().await?.as_secs_f64())
+        self.restart_first().await
+    }
+
+    /// Keeps the validators saturated until they have made so many blocks, then kills one and starts it again.
+    ///
+    /// # Errors
+    /// If the validators fail.
+    pub async fn fill_and_restart(&mut self, blocks: u64) -> anyhow::Result<Restart> {
+        let first = self.network.height().await?;
+        say("warming up");
+        let signed = self.sign(WARM_UP_TRANSFERS);
+        let mut per_second = saturate(&self.network.clients, signed, WARM_UP).await?.executed_per_second;
+        loop {
+            let made = self.network.height().await? - first;
+            if made >= blocks {
+                break;
+            }
+            say(&format!("{made} of {blocks} blocks are there: saturating for {} s", FILL.as_secs()));
+            let count = (per_second * FILL_MARGIN).max(SIGNED_PER_SECOND_MIN) * FILL.as_secs_f64();
+            let signed = self.sign(count as usize);
+            per_second = saturate(&self.network.clients, signed, FILL).await?.executed_per_second;
+        }
+        say("killing a validator and starting it again");
+        self.restart_first().await
+    }
+
+    async fn restart_first(&mut self) -> anyhow::Result<Restart> {
+        let seconds = self.network.restart_first().await?.as_secs_f64();
+        let (blocks, transactions) = self.network.replayed_by_first().await?;
+        Ok(Restart { seconds, blocks, transactions })
     }
 
     async fn singles(&mut self) -> anyhow::Result<(Summary, Summary)> {

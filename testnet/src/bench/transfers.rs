@@ -69,6 +69,16 @@ impl Signed {
         self.size
     }
 
+    /// Makes the signature of one transfer in each `every` a bad one, at places that differ: it decodes, and no check of it holds.
+    pub fn spoil_one_in(&mut self, every: usize) {
+        for (number, transfers) in self.bytes.chunks_exact_mut(every * self.size).enumerate() {
+            // An odd multiplier scatters the places.
+            let place = number.wrapping_mul(0x9E37_79B1) % every;
+            // The signature is what an encoding ends with: 32 bytes of R, then the scalar s, lowest byte first.
+            transfers[(place + 1) * self.size - 32] ^= 1;
+        }
+    }
+
     /// The encodings of some of them, as a request carries them.
     pub fn body(&self, range: std::ops::Range<usize>) -> Vec<u8> {
         self.bytes[range.start * self.size..range.end * self.size].to_vec()
@@ -110,5 +120,21 @@ mod tests {
         }
         assert_eq!(seen.len(), 20);
         assert_eq!(seen.iter().map(|(_, nonce)| *nonce).max(), Some(4), "the accounts take turns");
+    }
+
+    #[test]
+    fn one_signature_of_each_request_is_bad() {
+        let (chain, parameters) = (Digest::of("chain/v1", &[]), Parameters::default());
+        let mut signed = Senders::new(3).sign(&chain, &parameters, 38);
+        signed.spoil_one_in(10);
+        let bad = |range| {
+            let transfers = decode_concatenated(&signed.body(range)).expect("transfers");
+            let verdicts = transfers.into_iter().map(|signed| signed.verify(&chain).is_ok());
+            (0..).zip(verdicts).filter(|(_, good)| !good).map(|(place, _)| place).collect::<Vec<usize>>()
+        };
+        let places = [0..10, 10..20, 20..30, 30..38].map(bad);
+        assert!(places[..3].iter().all(|places| places.len() == 1), "one each: {places:?}");
+        assert!(places[1] != places[2], "at different places: {places:?}");
+        assert!(places[3].is_empty(), "less than a request is left as it is: {places:?}");
     }
 }

@@ -1,14 +1,6 @@
-//! How throughput and latency change with the size of the committee, between five regions of the world:
-//! `cargo bench -p farthing-consensus --bench committees -- [CPU_US [CORES]]`
-//!
-//! Real engines exchange real, signed vertices in virtual time, all in one thread. What they stand on is modelled: round trips between
-//! regions, an uplink of 1 Gbit/s that sends one copy after the other, a disk whose syncs take 3.5 ms and are shared by all that waits,
-//! and processors that check each transfer once, in the order of arrival (`CPU_US` of one of `CORES` cores each; execution and all
-//! else included), and handle each vertex. A transfer arrives at one validator, all of which get equally many at an even pace; its
-//! latency ends when that validator has executed it.
+//! A committee in virtual time.
 
-#![expect(clippy::disallowed_types, reason = "floats are for people to read here")]
-
+use crate::machine::{Load, Machine, round_trip_ms, vertex_us};
 use bytes::Bytes;
 use farthing_consensus::commit::CommittedVertices;
 use farthing_consensus::committee::Committee;
@@ -21,72 +13,38 @@ use farthing_core::keys::SecretKey;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-const SIZES: [usize; 4] = [4, 7, 10, 25];
-
-/// Transfers a second offered, one run each.
-const LOADS: [u64; 5] = [1_000, 10_000, 25_000, 50_000, 100_000];
-
-/// Typical round trips in milliseconds between Virginia, Oregon, Ireland, Singapore and Tokyo; within one it is 2 ms.
-const ROUND_TRIPS_MS: [[u64; 5]; 5] = [
-    [2, 62, 75, 215, 150],
-    [62, 2, 135, 170, 107],
-    [75, 135, 2, 165, 215],
-    [215, 170, 165, 2, 70],
-    [150, 107, 215, 70, 2],
-];
-
+/// An encoded plain transfer.
 const TRANSFER_BYTES: usize = 160;
-const LINK_BYTES_PER_SECOND: u64 = 125_000_000;
-const SYNC_US: u64 = 3_500;
-/// Of one core, for one vertex, its attestation and what is due to it.
-const VERTEX_US: u64 = 150;
+
+/// How often transfers arrive; they count from the beginning of the time in which they do.
 const TICK_US: u64 = 5_000;
+
 const SECOND_US: u64 = 1_000_000;
 const WALL_START_MS: u64 = 1_700_000_000_000;
 
-/// A run lasts so long; what arrives before the second of these is not counted.
-const RUN_US: u64 = 20 * SECOND_US;
+/// A run lasts so long; what arrives or happens before the second of these is not counted.
+const RUN_US: u64 = 25 * SECOND_US;
 const WARM_UP_US: u64 = 10 * SECOND_US;
 
-fn main() {
-    let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
-    let machine = Machine {
-        transfer_us: numbers.first().copied().unwrap_or(16),
-        cores: numbers.get(1).copied().unwrap_or(4).max(1),
-    };
-    let (transfer_us, cores) = (machine.transfer_us, machine.cores);
-    let largest = ROUND_TRIPS_MS.iter().flatten().max().expect("there are some");
-    println!("{transfer_us} µs a transfer and validator, {cores} cores; largest round trip {largest} ms");
-    println!("validators  offered/s  executed/s  p50 ms  p99 ms  p50 in round trips  rounds/s  sent MB/s");
-    for size in SIZES {
-        for load in LOADS {
-            let figures = World::new(size, load, machine).run();
-            println!(
-                "{size:10}  {load:9}  {:10}  {:6}  {:6}  {:18.2}  {:8.1}  {:9.1}",
-                figures.executed_per_second,
-                figures.p50_ms,
-                figures.p99_ms,
-                figures.p50_ms as f64 / *largest as f64,
-                figures.rounds_per_second,
-                figures.sent_mb_per_second,
-            );
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Machine {
-    transfer_us: u64,
-    cores: u64,
-}
+/// As the node's intake: transfers are taken while what was taken before would be executed within a second at the rate of late, which
+/// is measured so often, and so many at any rate.
+const INTAKE_EVERY_US: u64 = 250_000;
+const INTAKE_MIN: usize = 4_000;
 
 /// What a run showed, as of validators on average.
-struct Figures {
-    executed_per_second: u64,
-    p50_ms: u64,
-    p99_ms: u64,
-    rounds_per_second: f64,
-    sent_mb_per_second: f64,
+pub struct Figures {
+    /// Transfers executed by the validators that they came to.
+    pub executed_per_second: u64,
+    /// From a transfer's arrival at a validator until that has executed it: half take at most so long.
+    pub p50_ms: u64,
+    /// All but one in a hundred take at most so long.
+    pub p99_ms: u64,
+    /// Vertices of all authors.
+    pub vertices_per_second: f64,
+    /// What one validator sends for each transfer of all.
+    pub sent_bytes_per_transfer: f64,
+    /// How busy its processors are.
+    pub processors_percent: f64,
 }
 
 /// Transfers that arrived together.
@@ -112,25 +70,41 @@ struct Node {
     is_executing: bool,
     block: (u64, Digest),
     subscribers: BTreeSet<usize>,
-    processors_free_us: u64,
-    uplink_free_us: u64,
-    /// When the sync under way ends, and the one after it, which all that is written meanwhile shares.
-    syncs_end_us: [u64; 2],
-    durable_us: u64,
+    load: Load,
+    /// Taken and not executed yet, and how many of these there may be.
+    taken: usize,
+    taken_max: usize,
+    executed: u64,
+    /// How many were executed when that was looked at last.
+    executed_before: u64,
+    accepted_count: u64,
 }
 
 #[allow(clippy::large_enum_variant)]
 enum Event {
+    /// Transfers arrive.
     Tick,
+    /// Their signatures are checked.
+    Checked(Arrived),
+    /// The rate of execution is measured.
+    Measure,
     Timer,
+    /// What an own vertex promises is durable.
     Send(VerifiedVertex),
     Commit(CommittedVertices),
+    /// All payloads of the next commit are checked.
+    Execute,
     Executed,
+    /// So many bytes come in.
+    Incoming(usize, Box<Event>),
     Push(usize, VerifiedVertex),
+    /// The one thread comes to a vertex that was pushed.
+    Take(usize, VerifiedVertex),
     Message(usize, Message),
 }
 
-struct World {
+/// Validators, each with an engine, and what is under way.
+pub struct World {
     committee: Arc<Committee>,
     machine: Machine,
     load: u64,
@@ -138,10 +112,15 @@ struct World {
     now_us: u64,
     events: BTreeMap<(u64, u64), (usize, Event)>,
     sequence: u64,
-    links_free_us: BTreeMap<(usize, usize), u64>,
     latencies_us: Vec<(u64, usize)>,
+}
+
+/// What was done up to some moment.
+struct Totals {
     executed: u64,
     sent_bytes: u64,
+    used_us: u64,
+    vertices: u64,
 }
 
 fn secret_key(author: usize) -> SecretKey {
@@ -149,7 +128,8 @@ fn secret_key(author: usize) -> SecretKey {
 }
 
 impl World {
-    fn new(size: usize, load: u64, machine: Machine) -> World {
+    /// A committee of so many to which so many transfers come a second.
+    pub fn new(size: usize, load: u64, machine: Machine) -> World {
         let chain = Digest::of_bytes(b"a chain for benchmarks");
         let keys = (0..size).map(|author| secret_key(author).public_key()).collect();
         let committee = Arc::new(Committee::new(chain, 0, keys, chain, WALL_START_MS));
@@ -161,17 +141,13 @@ impl World {
             now_us: SECOND_US,
             events: BTreeMap::new(),
             sequence: 0,
-            links_free_us: BTreeMap::new(),
             latencies_us: Vec::new(),
-            executed: 0,
-            sent_bytes: 0,
         };
-        let settings = Settings { round_delay_min_ms: 10, round_delay_max_ms: 50, ..Settings::default() };
         let mut started = Vec::new();
         for author in 0..size {
             let own = Some((author as Author, secret_key(author)));
             let mut outputs = Vec::new();
-            let (settings, now) = (settings.clone(), world.now());
+            let (settings, now) = (settings(), world.now());
             let engine = Engine::start(committee.clone(), own, settings, Recovered::fresh(), now, &mut outputs);
             world.nodes.push(Node::new(engine, secret_key(author)));
             started.push(outputs);
@@ -184,35 +160,49 @@ impl World {
                 world.step(node, Input::Connected(peer as Author));
             }
             world.schedule(world.now_us + TICK_US, node, Event::Tick);
+            world.schedule(world.now_us + INTAKE_EVERY_US, node, Event::Measure);
         }
         world
     }
 
-    fn run(mut self) -> Figures {
+    /// Runs it.
+    pub fn run(mut self) -> Figures {
         let (start_us, end_us) = (self.now_us + WARM_UP_US, self.now_us + RUN_US);
-        let mut begun = None;
+        let mut before = None;
         while let Some(((at_us, _), (node, event))) = self.events.pop_first() {
             if at_us > end_us {
                 break;
             }
-            if at_us >= start_us && begun.is_none() {
+            if at_us >= start_us && before.is_none() {
                 self.latencies_us.clear();
-                begun = Some((self.executed, self.sent_bytes, self.nodes[0].engine.status().round));
+                before = Some(self.totals());
             }
             self.now_us = at_us;
             self.happen(node, event);
         }
-        let (executed, sent_bytes, round) = begun.expect("the warm-up is shorter than the run");
-        let seconds = (end_us - start_us) as f64 / SECOND_US as f64;
-        let rounds = self.nodes[0].engine.status().round - round;
-        let size = self.nodes.len() as f64;
+        let (before, after) = (before.expect("the warm-up is shorter than the run"), self.totals());
+        let micros = (end_us - start_us) as f64;
+        let per_second = |count: u64| count as f64 * SECOND_US as f64 / micros;
+        let (size, executed) = (self.nodes.len() as f64, after.executed - before.executed);
         self.latencies_us.sort_unstable();
         Figures {
-            executed_per_second: ((self.executed - executed) as f64 / seconds) as u64,
+            executed_per_second: per_second(executed).round() as u64,
             p50_ms: self.percentile_ms(50),
             p99_ms: self.percentile_ms(99),
-            rounds_per_second: rounds as f64 / seconds,
-            sent_mb_per_second: (self.sent_bytes - sent_bytes) as f64 / seconds / size / 1e6,
+            vertices_per_second: per_second(after.vertices - before.vertices) / size,
+            sent_bytes_per_transfer: (after.sent_bytes - before.sent_bytes) as f64 / size / executed as f64,
+            processors_percent: (after.used_us - before.used_us) as f64 / size / self.machine.cores as f64 / micros
+                * 100.0,
+        }
+    }
+
+    fn totals(&self) -> Totals {
+        let sum = |of: fn(&Node) -> u64| self.nodes.iter().map(of).sum();
+        Totals {
+            executed: sum(|node| node.executed),
+            sent_bytes: sum(|node| node.load.sent_bytes),
+            used_us: sum(|node| node.load.used_us),
+            vertices: sum(|node| node.accepted_count),
         }
     }
 
@@ -231,21 +221,40 @@ impl World {
     fn happen(&mut self, node: usize, event: Event) {
         match event {
             Event::Tick => self.arrive(node),
+            Event::Checked(arrived) => {
+                self.nodes[node].waiting_count += arrived.count;
+                self.nodes[node].waiting.push_back(arrived);
+                self.tell_waiting(node);
+            }
+            Event::Measure => {
+                self.nodes[node].measure();
+                self.schedule(self.now_us + INTAKE_EVERY_US, node, Event::Measure);
+            }
             Event::Timer => self.step(node, Input::Timer),
             Event::Send(vertex) => {
                 for peer in self.nodes[node].subscribers.clone() {
-                    let arrival_us = self.transmit(node, peer, vertex.encoded_len());
-                    self.schedule(arrival_us, peer, Event::Push(node, vertex.clone()));
+                    self.transmit(node, peer, vertex.encoded_len(), Event::Push(node, vertex.clone()));
                 }
             }
-            Event::Push(from, vertex) => {
-                self.work(node, VERTEX_US);
-                self.step(node, Input::Pushed { from: from as Author, vertex });
+            Event::Incoming(bytes, event) => {
+                let received_us = self.nodes[node].load.receive(self.now_us, bytes);
+                self.schedule(received_us, node, *event);
             }
+            Event::Push(from, vertex) => {
+                let taken_us = self.work_in_turn(node, vertex_us(self.nodes.len()));
+                self.schedule(taken_us, node, Event::Take(from, vertex));
+            }
+            Event::Take(from, vertex) => self.step(node, Input::Pushed { from: from as Author, vertex }),
             Event::Message(from, message) => self.answer(node, from, message),
             Event::Commit(commit) => {
                 self.nodes[node].commits.push_back(commit);
                 self.execute(node);
+            }
+            Event::Execute => {
+                let commit = self.nodes[node].commits.front().expect("one is being executed");
+                let transfers: usize = commit.vertices.iter().map(transfers_of).sum();
+                let executed_us = self.work_in_turn(node, transfers as u64 * self.machine.execute_us);
+                self.schedule(executed_us, node, Event::Executed);
             }
             Event::Executed => {
                 self.nodes[node].is_executing = false;
@@ -255,20 +264,20 @@ impl World {
         }
     }
 
-    /// So much of the load as comes to one validator in one tick.
+    /// So much of the load as comes to one validator in one tick: transfer `k` of all arrives at the time `k / load` at validator
+    /// `k mod size`.
     fn arrive(&mut self, node: usize) {
         let size = self.nodes.len() as u64;
-        let per_second = self.load / size;
-        // Rounded so that a second's ticks bring exactly a second's transfers.
-        let until = |us: u64| us * per_second / SECOND_US;
+        let until = |us: u64| (us * self.load / SECOND_US + size - 1 - node as u64) / size;
         let count = (until(self.now_us) - until(self.now_us - TICK_US)) as usize;
-        // Admission: no more than a second's arrivals wait.
-        if count > 0 && self.nodes[node].waiting_count < per_second as usize {
-            self.nodes[node].waiting.push_back(Arrived { at_us: self.now_us, count });
-            self.nodes[node].waiting_count += count;
+        let state = &mut self.nodes[node];
+        if count > 0 && state.taken < state.taken_max {
+            state.taken += count;
+            let checked_us = state.load.work(self.now_us, count as u64 * self.machine.check_us, self.machine);
+            let arrived = Arrived { at_us: self.now_us - TICK_US, count };
+            self.schedule(checked_us, node, Event::Checked(arrived));
         }
         self.schedule(self.now_us + TICK_US, node, Event::Tick);
-        self.tell_waiting(node);
     }
 
     fn tell_waiting(&mut self, node: usize) {
@@ -288,14 +297,13 @@ impl World {
 
     fn take(&mut self, node: usize, outputs: Vec<Output>) {
         for output in outputs {
-            let durable_us = self.nodes[node].durable_us.max(self.now_us);
+            let durable_us = self.nodes[node].load.durable_us(self.now_us);
             match output {
-                Output::Persist { .. } => self.nodes[node].sync(self.now_us),
+                Output::Persist { .. } => self.nodes[node].load.sync(self.now_us),
                 Output::Broadcast(vertex) => self.schedule(durable_us, node, Event::Send(vertex)),
                 Output::Commit(commit) => self.schedule(durable_us, node, Event::Commit(commit)),
                 Output::Send { to, message } => {
-                    let arrival_us = self.transmit(node, usize::from(to), 100);
-                    self.schedule(arrival_us, usize::from(to), Event::Message(node, message));
+                    self.transmit(node, usize::from(to), 100, Event::Message(node, message));
                 }
                 Output::RequestPayload { bytes_max } => {
                     let payload = self.nodes[node].propose(bytes_max / TRANSFER_BYTES);
@@ -310,15 +318,18 @@ impl World {
         }
     }
 
+    /// Another's transfers are to be checked; the own ones are already.
     fn accepted(&mut self, node: usize, vertex: VerifiedVertex) {
-        let transfers = (vertex.payload().len() / TRANSFER_BYTES) as u64;
-        let checked_us = self.work(node, transfers * self.machine.transfer_us);
+        let transfers = transfers_of(&vertex);
         let state = &mut self.nodes[node];
-        let reference = vertex.reference();
-        if usize::from(vertex.author()) == node && transfers > 0 {
+        let (reference, is_own) = (vertex.reference(), usize::from(vertex.author()) == node);
+        let checks_us = if is_own { 0 } else { transfers as u64 * self.machine.check_us };
+        let checked_us = state.load.work(self.now_us, checks_us, self.machine);
+        if is_own && transfers > 0 {
             state.proposed.insert(reference, std::mem::take(&mut state.proposing));
         }
-        state.checked_at_us.insert(reference, checked_us);
+        state.accepted_count += 1;
+        state.checked_at_us.insert(reference, if is_own { self.now_us } else { checked_us });
         state.accepted.insert(reference, vertex);
     }
 
@@ -326,21 +337,22 @@ impl World {
     fn execute(&mut self, node: usize) {
         let state = &mut self.nodes[node];
         let Some(commit) = state.commits.front().filter(|_| !state.is_executing) else { return };
-        let checked = commit.vertices.iter().map(|vertex| state.checked_at_us[&vertex.reference()]).max();
+        let checked_us = commit.vertices.iter().map(|vertex| state.checked_at_us[&vertex.reference()]).max();
         state.is_executing = true;
-        self.schedule(checked.unwrap_or(0).max(self.now_us), node, Event::Executed);
+        self.schedule(checked_us.unwrap_or(0), node, Event::Execute);
     }
 
     fn executed(&mut self, node: usize) {
         let commit = self.nodes[node].commits.pop_front().expect("one was being executed");
-        let transfers: usize = commit.vertices.iter().map(|vertex| vertex.payload().len() / TRANSFER_BYTES).sum();
+        let transfers: usize = commit.vertices.iter().map(transfers_of).sum();
         let state = &mut self.nodes[node];
         for vertex in &commit.vertices {
             let reference = vertex.reference();
             state.checked_at_us.remove(&reference);
             for arrived in state.proposed.remove(&reference).unwrap_or_default() {
                 self.latencies_us.push((self.now_us - arrived.at_us, arrived.count));
-                self.executed += arrived.count as u64;
+                state.executed += arrived.count as u64;
+                state.taken -= arrived.count;
             }
         }
         // Vertices may be fetched as long as others lag a little.
@@ -365,16 +377,14 @@ impl World {
                 return;
             }
             Message::FetchLatest => {
-                let arrival_us = self.transmit(node, from, 10);
                 let latest = Message::Latest { own: None, yours: None };
-                return self.schedule(arrival_us, from, Event::Message(node, latest));
+                return self.transmit(node, from, 10, Event::Message(node, latest));
             }
             Message::FetchVertices { refs, .. } => {
                 let known = refs.iter().filter_map(|reference| self.nodes[node].accepted.get(reference));
                 let vertices: Vec<_> = known.map(|vertex| vertex.vertex().clone()).collect();
                 let bytes = vertices.iter().map(|vertex| 500 + vertex.payload.len()).sum();
-                let arrival_us = self.transmit(node, from, bytes);
-                return self.schedule(arrival_us, from, Event::Message(node, Message::Vertices { vertices }));
+                return self.transmit(node, from, bytes, Event::Message(node, Message::Vertices { vertices }));
             }
             Message::Latest { own, yours } => Input::Latest { from: from as Author, own, yours },
             Message::Vertices { vertices } => {
@@ -387,24 +397,14 @@ impl World {
         self.step(node, input);
     }
 
-    /// Keeps the processors of a node busy; returns when that is done.
-    fn work(&mut self, node: usize, core_us: u64) -> u64 {
-        let free_us = &mut self.nodes[node].processors_free_us;
-        *free_us = (*free_us).max(self.now_us) + core_us / self.machine.cores;
-        *free_us
+    fn work_in_turn(&mut self, node: usize, core_us: u64) -> u64 {
+        self.nodes[node].load.work_in_turn(self.now_us, core_us, self.machine)
     }
 
-    /// Sends so many bytes; returns when they arrive.
-    fn transmit(&mut self, from: usize, to: usize, bytes: usize) -> u64 {
-        self.sent_bytes += bytes as u64;
-        let uplink_us = &mut self.nodes[from].uplink_free_us;
-        *uplink_us = (*uplink_us).max(self.now_us) + bytes as u64 * SECOND_US / LINK_BYTES_PER_SECOND;
-        let regions = ROUND_TRIPS_MS.len();
-        let arrival_us = *uplink_us + ROUND_TRIPS_MS[from % regions][to % regions] * 1_000 / 2;
-        // In the order in which it was sent.
-        let link_us = self.links_free_us.entry((from, to)).or_default();
-        *link_us = (*link_us).max(arrival_us);
-        *link_us
+    /// Sends so many bytes, which bring this event.
+    fn transmit(&mut self, from: usize, to: usize, bytes: usize, event: Event) {
+        let sent_us = self.nodes[from].load.send(self.now_us, bytes);
+        self.schedule(sent_us + round_trip_ms(from, to) * 1_000 / 2, to, Event::Incoming(bytes, Box::new(event)));
     }
 
     fn schedule(&mut self, at_us: u64, node: usize, event: Event) {
@@ -434,11 +434,20 @@ impl Node {
             is_executing: false,
             block: (0, Digest::ZERO),
             subscribers: BTreeSet::new(),
-            processors_free_us: 0,
-            uplink_free_us: 0,
-            syncs_end_us: [0; 2],
-            durable_us: 0,
+            load: Load::default(),
+            taken: 0,
+            taken_max: INTAKE_MIN,
+            executed: 0,
+            executed_before: 0,
+            accepted_count: 0,
         }
+    }
+
+    /// Adapts how many transfers may wait to how many were executed.
+    fn measure(&mut self) {
+        let per_second = (self.executed - self.executed_before) * SECOND_US / INTAKE_EVERY_US;
+        self.executed_before = self.executed;
+        self.taken_max = ((self.taken_max + per_second as usize) / 2).max(INTAKE_MIN);
     }
 
     /// Takes up to `count_max` transfers into a payload.
@@ -456,17 +465,14 @@ impl Node {
         self.waiting_count -= count_max - left;
         vec![0; (count_max - left) * TRANSFER_BYTES].into()
     }
+}
 
-    /// Writes something that must be durable.
-    fn sync(&mut self, now_us: u64) {
-        let [under_way_us, next_us] = self.syncs_end_us;
-        if now_us >= next_us {
-            self.syncs_end_us = [now_us + SYNC_US, now_us + SYNC_US];
-        } else if now_us >= under_way_us {
-            self.syncs_end_us = [next_us, next_us + SYNC_US];
-        } else {
-            self.syncs_end_us[1] = under_way_us + SYNC_US;
-        }
-        self.durable_us = self.syncs_end_us[1];
-    }
+/// As a validator's configuration has them, but for the longest delay: rounds between far regions are uneven, and with a shorter one flow
+/// control (§12) takes that for too much payload.
+fn settings() -> Settings {
+    Settings { round_delay_min_ms: 10, round_delay_max_ms: 100, ..Settings::default() }
+}
+
+fn transfers_of(vertex: &VerifiedVertex) -> usize {
+    vertex.payload().len() / TRANSFER_BYTES
 }
