@@ -1,6 +1,7 @@
 //! Storage: one suite over memory and RocksDB, then what only one of them can do.
 
 mod agreement;
+mod blocks;
 mod faults;
 mod fixtures;
 mod footprint;
