@@ -64,7 +64,8 @@ enum Command {
     },
     /// Give disk space back that the database of a node that is stopped does not need
     ///
-    /// A running node does this by and by. It takes as long as to read and write all that is stored, and up to as much free space meanwhile.
+    /// A running node does this by and by. It takes as long as to read and write all that is stored, and up to as much free space
+    /// meanwhile.
     Compact {
         /// The node's home, made by `init`
         #[arg(long, value_name = "DIR")]

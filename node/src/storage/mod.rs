@@ -3,8 +3,8 @@
 //! The replica writes [`Batch`]es, each atomic, in one order; a synced batch makes itself and every batch before it durable.
 //! [`rocks::RocksStorage`] is the real thing, [`memory::MemoryStorage`] that of the simulator; one test suite runs over both.
 //!
-//! A payload is stored once, in its vertex: a block refers to it. Account state is written at flush points only, and rebuilt by
-//! replaying the blocks since the last one.
+//! A payload is stored once, in its vertex: a block refers to it, and its ids are computed from it ([`rocks::BlockBody`]). Account
+//! state is written at flush points only, and rebuilt by replaying the blocks since the last one.
 //!
 //! # What is kept how long
 //! Headers, certificates, histories with their indexes by reference and hold, evidence and state for ever; the rest as [`Retention`] says, in steps of 100 to 1,000 commits or

@@ -7,8 +7,8 @@ use rocksdb::WriteBatch;
 use std::collections::BTreeMap;
 
 impl RocksStorage {
-    /// Writes everything into tables, the ids that are in memory too, and leaves out what was removed or replaced. Takes about as long as to read and
-    /// write what is stored. The caller must be the storage's only user.
+    /// Writes everything into tables, the ids that are in memory too, and leaves out what was removed or replaced. Takes about as
+    /// long as to read and write what is stored. The caller must be the storage's only user.
     ///
     /// # Errors
     /// After an error stop the process.
