@@ -9,11 +9,11 @@ use crate::intake::Intake;
 use crate::mempool::Full;
 use crate::payload;
 use crate::replica::Admission;
-use crate::storage::{BlockRecord, Storage, StorageError, TransactionPosition};
+use crate::storage::{Storage, StorageError, TransactionPosition};
 use crate::verifier::SubmissionChecker;
 use crate::waiters::Settlement;
 use farthing_consensus::committee::Committee;
-use farthing_consensus::vertex::Author;
+use farthing_consensus::vertex::{Author, VertexRef};
 use farthing_core::account::Account;
 use farthing_core::address::Address;
 use farthing_core::admission::BandwidthStatus;
@@ -288,22 +288,15 @@ impl NodeHandle {
         Ok(outcomes)
     }
 
-    fn stored_transaction(
-        &self,
-        block: &BlockRecord,
-        position: u32,
-    ) -> Result<Option<SignedTransaction>, StorageError> {
-        let Some(entry) = block.entries.get(position as usize) else { return Ok(None) };
-        let Some(payload) = block.payloads.get(usize::from(entry.payload)) else { return Ok(None) };
-        let Some(vertex) = self.storage.vertex(&payload.vertex)? else { return Ok(None) };
-        let damaged =
-            |what: String| StorageError::Damaged(format!("the payload of vertex {:?}: {what}", payload.vertex));
-        let mut transactions = payload::decode(vertex.payload()).map_err(|error| damaged(error.to_string()))?;
-        let place = entry.place as usize;
-        if place >= transactions.len() || transactions[place].transaction.id(&self.info.chain) != entry.id {
-            return Err(damaged(format!("transaction {place} is not {}", entry.id)));
+    /// The transaction at a place of a vertex's payload; `None` if the vertex is not there any more.
+    fn stored_transaction(&self, vertex: &VertexRef, place: u32) -> Result<Option<SignedTransaction>, StorageError> {
+        let Some(stored) = self.storage.vertex(vertex)? else { return Ok(None) };
+        let damaged = |what: String| StorageError::Damaged(format!("the payload of vertex {vertex:?}: {what}"));
+        let mut transactions = payload::decode(stored.payload()).map_err(|error| damaged(error.to_string()))?;
+        if place as usize >= transactions.len() {
+            return Err(damaged(format!("there is no transaction {place}")));
         }
-        Ok(Some(transactions.swap_remove(place)))
+        Ok(Some(transactions.swap_remove(place as usize)))
     }
 }
 
@@ -355,15 +348,15 @@ impl NodeView for NodeHandle {
     }
 
     fn transaction(&self, position: TransactionPosition) -> Result<Option<SignedTransaction>, StorageError> {
-        match self.storage.block(position.height)? {
-            Some(block) => self.stored_transaction(&block, position.position),
+        match self.storage.place(position)? {
+            Some((vertex, place)) => self.stored_transaction(&vertex, place),
             None => Ok(None),
         }
     }
 
     fn receipt(&self, position: TransactionPosition) -> Result<Option<Receipt>, StorageError> {
         let Some(block) = self.storage.block(position.height)? else { return Ok(None) };
-        let Some(transaction) = self.stored_transaction(&block, position.position)? else { return Ok(None) };
+        let Some(transaction) = self.transaction(position)? else { return Ok(None) };
         let Some(certificate) = stored_certificate(&*self.storage, position.height)? else { return Ok(None) };
         let results: Vec<_> =
             block.entries.iter().map(|entry| TransactionResult { id: entry.id, code: entry.code }).collect();

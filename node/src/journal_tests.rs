@@ -1,8 +1,8 @@
 use super::{Journal, Write};
 use crate::storage::memory::MemoryStorage;
 use crate::storage::{
-    Base, Batch, BlockRecord, HistoryRecord, IndexedTransaction, LineRange, Retention, Slots, Staged, Storage,
-    StorageError, Topic,
+    Base, Batch, BlockRecord, HistoryRecord, IndexedTransaction, LineRange, PayloadRecord, Retention, Slots, Staged,
+    Storage, StorageError, Topic, TransactionPosition,
 };
 use farthing_consensus::commit::Commit;
 use farthing_consensus::vertex::{SignedHeader, VerifiedVertex, VertexRef};
@@ -139,6 +139,14 @@ impl Storage for Failing {
 
     fn block(&self, height: u64) -> Result<Option<BlockRecord>, StorageError> {
         self.disk.block(height)
+    }
+
+    fn payloads(&self, height: u64) -> Result<Option<Vec<PayloadRecord>>, StorageError> {
+        self.disk.payloads(height)
+    }
+
+    fn place(&self, position: TransactionPosition) -> Result<Option<(VertexRef, u32)>, StorageError> {
+        self.disk.place(position)
     }
 
     fn header(&self, height: u64) -> Result<Option<BlockHeader>, StorageError> {

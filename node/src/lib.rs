@@ -18,6 +18,7 @@ mod intake;
 pub mod journal;
 mod key_cache;
 pub mod keys_file;
+pub mod maintenance;
 pub mod mempool;
 pub mod metrics;
 pub mod network;

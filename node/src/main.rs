@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use farthing_node::config::{self, Config, ConfigError, LogFormat, LogSection};
 use farthing_node::init::{self, InitError, NewHome};
 use farthing_node::keys_file::KeyFileError;
+use farthing_node::maintenance;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -61,6 +62,21 @@ enum Command {
         #[arg(long)]
         exit_with_parent: bool,
     },
+    /// Give disk space back that the database of a node that is stopped does not need
+    ///
+    /// A running node does this by and by. It takes as long as to read and write all that is stored, and up to as much free space
+    /// meanwhile.
+    Compact {
+        /// The node's home, made by `init`
+        #[arg(long, value_name = "DIR")]
+        home: PathBuf,
+        /// The configuration, if it is not the home's config.toml
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -83,6 +99,7 @@ fn main() -> ExitCode {
         Command::Run { home, config, retain, exit_with_parent } => {
             run(&home, config.as_deref(), retain, exit_with_parent)
         }
+        Command::Compact { home, config, json } => compact(&home, config.as_deref(), json),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -171,6 +188,20 @@ fn run(home: &Path, file: Option<&Path>, retain: Option<u64>, exit_with_parent: 
             .context("cannot start a thread")?;
     }
     farthing_node::node::run(config)
+}
+
+fn compact(home: &Path, file: Option<&Path>, json: bool) -> anyhow::Result<()> {
+    let compacted = maintenance::compact(&Config::load(home, file)?)?;
+    if json {
+        println!("{}", serde_json::to_string(&compacted).context("cannot print the result")?);
+        return Ok(());
+    }
+    println!("bytes before  {}", compacted.before_bytes);
+    println!("bytes after   {}", compacted.after_bytes);
+    for (name, bytes) in compacted.table_bytes {
+        println!("  {name:<12}{bytes}");
+    }
+    Ok(())
 }
 
 fn start_logging(log: &LogSection) -> anyhow::Result<()> {

@@ -129,7 +129,7 @@ fn read_receipt(node: &dyn NodeView, position: TransactionPosition) -> Result<Re
     if let Some(receipt) = node.receipt(position)? {
         return Ok(receipt);
     }
-    Err(match node.storage().block(position.height)? {
+    Err(match node.storage().payloads(position.height)? {
         Some(_) => ApiError::new(
             ProblemCode::NotCertifiedYet,
             format!("block {} is not certified yet: ask again shortly", position.height),

@@ -11,7 +11,7 @@ use crate::executor::{self, Executor, Verdict};
 use crate::id_map::IdSet;
 use crate::mempool::{Mempool, MempoolLimits};
 use crate::replica::log::OutputLog;
-use crate::storage::{Batch, BlockRecord, Storage, StorageError};
+use crate::storage::{Batch, PayloadRecord, Storage, StorageError};
 use farthing_consensus::commit::Commit;
 use farthing_consensus::committee::Committee;
 use farthing_consensus::engine::{Engine, Input, Now, Output, RECOVERY_COMMITS, Recovered, Settings, Signing};
@@ -233,24 +233,27 @@ fn replay(ledger: &mut Ledger, committee: &Committee, storage: &dyn Storage) -> 
     let mut replayed = Replayed::default();
     for index in ledger.commit_index() + 1..=newest {
         let commit = stored_commit(storage, index)?;
-        // The next stored block is this commit's or a later one's.
-        let next = storage.block(ledger.newest().height + 1)?;
-        let stored = next.as_ref().filter(|block| block.header.commit_index == index);
-        let verdicts = verdicts(&commit, stored, committee, storage)?;
+        // The next stored block is this commit's or a later one's. Its entries are not read: they would be computed from the
+        // payloads, as they are here.
+        let height = ledger.newest().height + 1;
+        let next = storage.header(height)?;
+        let is_stored = next.as_ref().is_some_and(|header| header.commit_index == index);
+        let stored = if is_stored { Some(stored_payloads(storage, height)?) } else { None };
+        let verdicts = verdicts(&commit, stored.as_deref(), committee, storage)?;
         // A commit without a block, before that of the next one, has no root either.
         let known_root =
-            next.as_ref().filter(|block| block.header.height < newest_rooted).and_then(|block| block.header.state_root);
+            next.as_ref().filter(|header| header.height < newest_rooted).and_then(|header| header.state_root);
         let executed = executor::run(ledger, &commit, commit.digest(committee.chain()), verdicts, known_root, false);
         let computed = executed.block.as_ref().map(|block| &block.record.header);
         replayed.blocks += u64::from(computed.is_some());
         replayed.transactions += computed.map_or(0, |header| header.transaction_count.into());
         if let Some(next) = &next
-            && (stored.is_some() || computed.is_some())
-            && computed != Some(&next.header)
+            && (is_stored || computed.is_some())
+            && computed != Some(next)
         {
             return Err(RecoveryError::Diverged {
                 commit_index: index,
-                stored: next.header.hash().to_string(),
+                stored: next.hash().to_string(),
                 now: computed.map_or("none".into(), |header| header.hash().to_string()),
             });
         }
@@ -278,7 +281,7 @@ fn newest_rooted_block(above: u64, storage: &dyn Storage) -> Result<u64, Recover
 /// The verdicts on a commit's payloads: as stored with its block; if that was not written, the signatures are checked again.
 fn verdicts(
     commit: &Commit,
-    stored: Option<&BlockRecord>,
+    stored: Option<&[PayloadRecord]>,
     committee: &Committee,
     storage: &dyn Storage,
 ) -> Result<Vec<(VertexRef, Verdict)>, RecoveryError> {
@@ -290,8 +293,7 @@ fn verdicts(
         if vertex.payload().is_empty() {
             continue;
         }
-        let void =
-            stored.map(|block| block.payloads.iter().any(|payload| payload.vertex == *reference && payload.void));
+        let void = stored.map(|payloads| payloads.iter().any(|payload| payload.vertex == *reference && payload.void));
         let verdict = match void {
             Some(void) => executor::verdict_from_own_storage(vertex.payload(), void, committee.chain())
                 .ok_or_else(|| RecoveryError::Missing(format!("a readable payload of vertex {reference:?}")))?,
@@ -354,6 +356,10 @@ fn certifier(
 
 fn stored_commit(storage: &dyn Storage, index: u64) -> Result<Commit, RecoveryError> {
     storage.commit(index)?.ok_or_else(|| RecoveryError::Missing(format!("commit {index}")))
+}
+
+fn stored_payloads(storage: &dyn Storage, height: u64) -> Result<Vec<PayloadRecord>, RecoveryError> {
+    storage.payloads(height)?.ok_or_else(|| RecoveryError::Missing(format!("the body of block {height}")))
 }
 
 fn stored_header(storage: &dyn Storage, height: u64) -> Result<BlockHeader, RecoveryError> {

@@ -6,7 +6,8 @@
 use super::retention::Floors;
 use super::{
     Base, Batch, BlockRecord, EVIDENCE_PER_AUTHOR_MAX, HistoryCursor, HistoryRecord, IndexedTransaction, LineRange,
-    Retention, Slots, Stage, Staged, Storage, StorageError, Topic, TransactionPosition, assert_batch_follows,
+    PayloadRecord, Retention, Slots, Stage, Staged, Storage, StorageError, Topic, TransactionPosition,
+    assert_batch_follows,
 };
 use crate::snapshot::Manifest;
 use farthing_consensus::commit::Commit;
@@ -170,6 +171,18 @@ impl Storage for MemoryStorage {
 
     fn block(&self, height: u64) -> Result<Option<BlockRecord>, StorageError> {
         self.read(|tables| tables.blocks.get(&height).cloned())
+    }
+
+    fn payloads(&self, height: u64) -> Result<Option<Vec<PayloadRecord>>, StorageError> {
+        self.read(|tables| tables.blocks.get(&height).map(|block| block.payloads.clone()))
+    }
+
+    fn place(&self, position: TransactionPosition) -> Result<Option<(VertexRef, u32)>, StorageError> {
+        self.read(|tables| {
+            let block = tables.blocks.get(&position.height)?;
+            let entry = block.entries.get(position.position as usize)?;
+            Some((block.payloads.get(usize::from(entry.payload))?.vertex, entry.place))
+        })
     }
 
     fn header(&self, height: u64) -> Result<Option<BlockHeader>, StorageError> {

@@ -3,8 +3,8 @@
 //! The replica writes [`Batch`]es, each atomic, in one order; a synced batch makes itself and every batch before it durable.
 //! [`rocks::RocksStorage`] is the real thing, [`memory::MemoryStorage`] that of the simulator; one test suite runs over both.
 //!
-//! A payload is stored once, in its vertex: a block refers to it. Account state is written at flush points only, and rebuilt by
-//! replaying the blocks since the last one.
+//! A payload is stored once, in its vertex: a block refers to it, and its ids are computed from it ([`rocks::BlockBody`]). Account
+//! state is written at flush points only, and rebuilt by replaying the blocks since the last one.
 //!
 //! # What is kept how long
 //! Headers, certificates, histories with their indexes by reference and hold, evidence and state for ever; the rest as [`Retention`] says, in steps of 100 to 1,000 commits or
@@ -43,14 +43,14 @@ use farthing_core::state_chunk::StateChunk;
 use farthing_core::transaction::TransactionId;
 use std::collections::BTreeSet;
 
-/// A block as it is stored: everything but the payloads, which are in its vertices.
-#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+/// A block with everything but the payloads, which are in its vertices.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BlockRecord {
     /// The header.
     pub header: BlockHeader,
     /// The vertices of the commit whose payload is not empty, in order.
     pub payloads: Vec<PayloadRecord>,
-    /// The block's transactions, in order.
+    /// The block's transactions, in the order of payloads and places. Dropped ones are missing.
     pub entries: Vec<BlockEntry>,
 }
 
@@ -64,7 +64,7 @@ pub struct PayloadRecord {
 }
 
 /// A transaction of a block.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BlockEntry {
     /// Which of [`BlockRecord::payloads`] holds it.
     pub payload: u16,
@@ -77,7 +77,7 @@ pub struct BlockEntry {
 }
 
 /// Where a transaction stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TransactionPosition {
     /// The block's height.
     pub height: u64,
@@ -86,9 +86,9 @@ pub struct TransactionPosition {
 }
 
 /// What the index of ids says of a transaction. It outlives the block's body, so it says what became of the transaction too.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IndexedTransaction {
-    /// Where it stands. Comes first: pruning reads the height off the stored bytes.
+    /// Where it stands.
     pub position: TransactionPosition,
     /// What became of it there.
     pub code: ResultCode,
@@ -238,8 +238,16 @@ pub trait Storage: Send + Sync + 'static {
     /// The lowest index whose commit is kept with all its vertices, or will be once it is made. 1 before anything was pruned.
     fn oldest_commit(&self) -> Result<u64, StorageError>;
 
-    /// The block at this height (1 or more).
+    /// The block at this height (1 or more). Its ids are not stored, but computed from its payloads: who needs none asks for
+    /// [`Storage::payloads`] or [`Storage::place`].
     fn block(&self, height: u64) -> Result<Option<BlockRecord>, StorageError>;
+
+    /// The vertices of the block at this height, as in [`BlockRecord::payloads`]; `None` as for [`Storage::block`].
+    fn payloads(&self, height: u64) -> Result<Option<Vec<PayloadRecord>>, StorageError>;
+
+    /// The vertex whose payload holds the transaction at this position, and its place there; `None` if the block's body is not
+    /// there, or has no such position.
+    fn place(&self, position: TransactionPosition) -> Result<Option<(VertexRef, u32)>, StorageError>;
 
     /// The header of the block at this height, also of one whose body is pruned.
     fn header(&self, height: u64) -> Result<Option<BlockHeader>, StorageError>;

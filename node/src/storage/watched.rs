@@ -5,8 +5,8 @@
 //! node's storage share one that says so to the driver.
 
 use super::{
-    Base, Batch, BlockRecord, HistoryRecord, IndexedTransaction, LineRange, Retention, Slots, Staged, Storage,
-    StorageError, Topic,
+    Base, Batch, BlockRecord, HistoryRecord, IndexedTransaction, LineRange, PayloadRecord, Retention, Slots, Staged,
+    Storage, StorageError, Topic, TransactionPosition,
 };
 use crate::replica::log::Ticket;
 use farthing_consensus::commit::Commit;
@@ -78,6 +78,14 @@ impl<S: Storage> Storage for WatchedStorage<S> {
 
     fn block(&self, height: u64) -> Result<Option<BlockRecord>, StorageError> {
         self.watch(self.storage.block(height))
+    }
+
+    fn payloads(&self, height: u64) -> Result<Option<Vec<PayloadRecord>>, StorageError> {
+        self.watch(self.storage.payloads(height))
+    }
+
+    fn place(&self, position: TransactionPosition) -> Result<Option<(VertexRef, u32)>, StorageError> {
+        self.watch(self.storage.place(position))
     }
 
     fn header(&self, height: u64) -> Result<Option<BlockHeader>, StorageError> {

@@ -28,7 +28,7 @@ fn compare(seed: u64) {
     for step in 0..2_500_u64 {
         let payload = vec![step as u8; 1 + below(500) as usize];
         let mut batch = match below(10) {
-            roll if roll < busy_of_ten => network.busy(&payload, below(4) as u32),
+            roll if roll < busy_of_ten => network.busy(below(4) as u32),
             9 => network.dropped(&payload),
             _ => network.idle(),
         };

@@ -41,7 +41,7 @@ fn write(synced: u64, unsynced: u64) -> Written {
     let mut network = Network::new(2);
     let (mut batches, mut synced_bytes) = (Vec::new(), 0);
     for index in 1..=synced + unsynced {
-        let batch = network.busy(format!("payload {index}").as_bytes(), 1);
+        let batch = network.busy(1);
         storage.apply(&batch, index == synced).unwrap();
         batches.push(batch.vertices);
         if index == synced {

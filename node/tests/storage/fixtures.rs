@@ -10,12 +10,14 @@ use farthing_core::flush::{FlushPoint, StateFlush};
 use farthing_core::hash::Digest;
 use farthing_core::keys::{PublicKey, Signature};
 use farthing_core::state::SlotRecord;
-use farthing_core::transaction::TransactionId;
+use farthing_core::transaction::{Authority, Operation, Output, SignedTransaction, Transaction, TransactionId};
 use farthing_node::storage::memory::MemoryStorage;
 use farthing_node::storage::rocks::{OpenOptions, RocksStorage};
 use farthing_node::storage::{
     Batch, BlockEntry, BlockRecord, Direction, HistoryRecord, OperationKind, PayloadRecord, Storage,
 };
+use rocksdb::{DB, Options};
+use std::ops::Range;
 use std::path::Path;
 
 /// The time between two commits.
@@ -35,6 +37,19 @@ pub fn open(path: &Path) -> RocksStorage {
 /// The options of a full node of the test network.
 pub fn options() -> OpenOptions {
     OpenOptions { chain: digest("chain", 0), validator: None, history: true }
+}
+
+/// Opens without any of our options and checks.
+pub fn open_raw(path: &Path) -> DB {
+    let families = DB::list_cf(&Options::default(), path).unwrap();
+    DB::open_cf(&Options::default(), path, families).unwrap()
+}
+
+/// The key under which a vertex is stored.
+pub fn key_of(vertex: &VerifiedVertex) -> Vec<u8> {
+    let reference = vertex.reference();
+    let (round, author) = (reference.round.to_be_bytes(), reference.author.to_be_bytes());
+    [&round[..], &author[..], &reference.digest.as_bytes()[..]].concat()
 }
 
 /// Some digest.
@@ -93,12 +108,31 @@ pub fn header(height: u64, commit_index: u64, transaction_count: u32) -> BlockHe
     }
 }
 
-/// Id of the transaction at `position` of the block at `height`.
-pub fn id(height: u64, position: u32) -> TransactionId {
-    digest("transaction", height * 1_000_000 + u64::from(position))
+/// The transaction at `position` of the block at `height`, unless a test puts it elsewhere.
+pub fn transaction(height: u64, position: u32) -> SignedTransaction {
+    let outputs = vec![Output { to: account(1), amount: Amount::from_mites(1), reference: None, open: false }];
+    let transaction = Transaction {
+        sender: account(0),
+        authority: Authority::Root,
+        nonce: u64::from(position),
+        valid_until_ms: height * COMMIT_MS,
+        operation: Operation::Transfer { outputs },
+    };
+    let half = digest("signature", height << 32 | u64::from(position)).0;
+    SignedTransaction { transaction, signature: Signature([half, half].concat().try_into().unwrap()) }
 }
 
-/// A block of this many transactions, all in the first payload.
+/// Its id.
+pub fn id(height: u64, position: u32) -> TransactionId {
+    transaction(height, position).transaction.id(&options().chain)
+}
+
+/// A payload of these transactions.
+pub fn payload(height: u64, positions: Range<u32>) -> Vec<u8> {
+    positions.flat_map(|position| transaction(height, position).encode()).collect()
+}
+
+/// A block of this many transactions, all in the first payload: that of [`payload`].
 pub fn block(height: u64, commit_index: u64, payloads: &[VertexRef], transactions: u32) -> BlockRecord {
     let entry = |place| BlockEntry { payload: 0, place, id: id(height, place), code: ResultCode::Executed };
     BlockRecord {
@@ -165,11 +199,12 @@ impl Network {
         self.round(payload)
     }
 
-    /// The next round, with this payload from author 0, which makes a block of so many transactions.
-    pub fn busy(&mut self, payload: &[u8], transactions: u32) -> Batch {
-        let mut batch = self.round(payload);
+    /// The next round, with a payload of so many transactions from author 0, which make a block.
+    pub fn busy(&mut self, transactions: u32) -> Batch {
         self.height += 1;
-        let record = block(self.height, self.index, &self.last_round[..1], transactions);
+        let mut batch = self.round(&payload(self.height, 0..transactions));
+        let payloads = if transactions == 0 { &[] } else { &self.last_round[..1] };
+        let record = block(self.height, self.index, payloads, transactions);
         let line = |position| history_line(account(0), self.height, position, 0);
         let history = (0..transactions).map(line).collect();
         batch.block = Some((record, history));

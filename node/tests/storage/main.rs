@@ -2,6 +2,7 @@
 
 mod agreement;
 mod begin;
+mod blocks;
 mod faults;
 mod fixtures;
 mod footprint;

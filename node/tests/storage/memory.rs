@@ -42,7 +42,7 @@ fn pruning_makes_durable_what_it_relies_on() {
     for _ in 0..800 {
         storage.apply(&network.idle(), false).unwrap();
     }
-    storage.apply(&network.busy(b"payload", 1), false).unwrap();
+    storage.apply(&network.busy(1), false).unwrap();
     storage.apply(&network.flush(), false).unwrap();
     let retention = Retention { commits: 601, blocks: 10, transactions_ms: 0 };
     assert!(storage.prune(&retention).unwrap());

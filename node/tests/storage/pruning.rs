@@ -26,7 +26,7 @@ fn write_rounds(storage: &dyn Storage, network: &mut Network, rounds: u64) -> Ve
         let next = network.index + 1;
         let payload = format!("payload of round {next}");
         let batch = match next {
-            _ if next.is_multiple_of(3) => network.busy(payload.as_bytes(), 2),
+            _ if next.is_multiple_of(3) => network.busy(2),
             _ if next.is_multiple_of(7) => network.dropped(payload.as_bytes()),
             _ => network.idle(),
         };
@@ -161,7 +161,7 @@ fn without_certified_blocks_no_commit_goes() {
     over_both(|storage| {
         let mut network = Network::new(2);
         let write = |network: &mut Network, is_certified: bool| {
-            let mut batch = network.busy(b"payload", 1);
+            let mut batch = network.busy(1);
             if !is_certified {
                 batch.certificates.clear();
             }
@@ -197,7 +197,7 @@ fn one_call_does_a_bounded_amount_of_work() {
 fn a_payload_written_again_stays_with_its_block() {
     over_both(|storage| {
         let mut network = Network::new(1);
-        let batch = network.busy(b"payload", 1);
+        let batch = network.busy(1);
         storage.apply(&batch, false).unwrap();
         storage.apply(&Batch { vertices: batch.vertices.clone(), ..Batch::default() }, false).unwrap();
         write_rounds(storage, &mut network, 2_000);

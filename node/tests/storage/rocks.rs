@@ -4,7 +4,7 @@ use crate::fixtures::*;
 use farthing_core::keys::PublicKey;
 use farthing_node::storage::rocks::{FORMAT_VERSION, OpenOptions, RocksStorage};
 use farthing_node::storage::{Batch, Storage, StorageError};
-use rocksdb::{DB, Options};
+use rocksdb::Options;
 use std::path::Path;
 use std::process::Command;
 
@@ -36,7 +36,7 @@ fn a_database_is_made_where_there_is_none_and_found_again() {
         assert_eq!(storage.newest_block().unwrap(), network.height);
         assert_eq!(storage.vertices(0, u64::MAX, 99).unwrap().len() as u64, 4 * network.index);
         storage.apply(&network.idle(), false).unwrap();
-        storage.apply(&network.busy(b"payload", 1), true).unwrap();
+        storage.apply(&network.busy(1), true).unwrap();
     }
 }
 
@@ -106,7 +106,7 @@ fn a_database_of_an_unknown_format_is_refused() {
     drop(raw);
     assert_foreign(
         &refusal(directory.path(), &options()),
-        "has format 4, this version of farthing-node reads format 3",
+        "has format 5, this version of farthing-node reads format 4",
     );
 }
 
@@ -141,11 +141,7 @@ fn values_that_were_altered_are_damage_and_not_served() {
 
     let raw = open_raw(directory.path());
     let (empty, full) = (raw.cf_handle("vertices").unwrap(), raw.cf_handle("payloads").unwrap());
-    let key_of = |place: usize| {
-        let reference = vertices[place].reference();
-        let (round, author) = (reference.round.to_be_bytes(), reference.author.to_be_bytes());
-        [&round[..], &author[..], &reference.digest.as_bytes()[..]].concat()
-    };
+    let key_of = |place: usize| key_of(&vertices[place]);
     // A vertex under the reference of another one, a payload with one bit flipped, and half a commit.
     raw.put_cf(empty, key_of(0), raw.get_cf(empty, key_of(1)).unwrap().unwrap()).unwrap();
     let mut altered = raw.get_cf(full, key_of(2)).unwrap().unwrap();
@@ -165,10 +161,4 @@ fn values_that_were_altered_are_damage_and_not_served() {
     assert!(matches!(storage.vertices(1, 2, 99), Err(StorageError::Damaged(_))));
     let error = storage.commit(1).unwrap_err();
     assert!(error.to_string().contains("commits 0000000000000001"), "names what is damaged: {error}");
-}
-
-/// Opens without any of our options and checks.
-fn open_raw(path: &Path) -> DB {
-    let families = DB::list_cf(&Options::default(), path).unwrap();
-    DB::open_cf(&Options::default(), path, families).unwrap()
 }

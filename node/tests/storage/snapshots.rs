@@ -55,8 +55,8 @@ fn slots(storage: &dyn Storage) -> Vec<String> {
 fn write_old(storage: &dyn Storage) -> Network {
     let mut network = Network::new(2);
     storage.initialize_signing_state().unwrap();
-    for index in 1..=10 {
-        let mut batch = network.busy(format!("payload {index}").as_bytes(), 1);
+    for _ in 1..=10 {
+        let mut batch = network.busy(1);
         batch.last_signed = Some(network.last_round[0]);
         storage.apply(&batch, false).unwrap();
     }
@@ -144,7 +144,7 @@ fn an_installed_snapshot_takes_the_place_of_the_state() {
         // It goes on from there, and prunes.
         (network.index, network.height) = (COMMIT, HEIGHT);
         for _ in 0..2_500 {
-            storage.apply(&network.busy(b"more", 1), false).unwrap();
+            storage.apply(&network.busy(1), false).unwrap();
         }
         storage.apply(&network.flush(), false).unwrap();
         let retention = Retention { commits: RETAIN_COMMITS_MIN, blocks: 100, transactions_ms: 0 };

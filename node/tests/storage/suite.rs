@@ -114,9 +114,9 @@ fn commits_are_found_by_index() {
 fn blocks_are_found_by_height_and_their_transactions_by_id() {
     over_both(|storage| {
         let mut network = Network::new(4);
-        storage.apply(&network.busy(b"first", 2), false).unwrap();
+        storage.apply(&network.busy(2), false).unwrap();
         storage.apply(&network.idle(), false).unwrap();
-        storage.apply(&network.busy(b"second", 3), true).unwrap();
+        storage.apply(&network.busy(3), true).unwrap();
         assert_eq!(storage.newest_block().unwrap(), 2);
         let second = block(2, 3, &network.last_round[..1], 3);
         assert_eq!(storage.block(2).unwrap(), Some(second.clone()));

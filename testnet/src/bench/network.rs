@@ -14,6 +14,7 @@ use farthing_core::genesis::Genesis;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long validators with a million accounts may take to get ready.
@@ -186,7 +187,20 @@ impl Network {
     /// If they cannot be looked at.
     pub fn disk_bytes(&self) -> anyhow::Result<u64> {
         let homes = self.topology.validators.iter().map(|place| Topology::home(&self.state, place));
-        homes.map(|home| disk_bytes(&home).with_context(|| format!("cannot read {}", home.display()))).sum()
+        homes.map(|home| disk_bytes(&home, &|_| true).with_context(|| format!("cannot read {}", home.display()))).sum()
+    }
+
+    /// How many transactions the validators have executed since they started, the most of all: those of one that runs since the
+    /// beginning.
+    ///
+    /// # Errors
+    /// If one does not answer.
+    pub async fn executed_most(&self) -> anyhow::Result<u64> {
+        let mut most = 0;
+        for client in &self.clients {
+            most = most.max(executed_by_all(std::slice::from_ref(client)).await?);
+        }
+        Ok(most)
     }
 
     /// Waits until all validators rest at the same state root.
@@ -204,9 +218,30 @@ impl Network {
     /// # Errors
     /// If one had to be killed.
     pub async fn stop(mut self) -> anyhow::Result<StateDirectory> {
+        self.end().await?;
+        Ok(self.state)
+    }
+
+    /// Stops the validators and compacts the database of one. Returns their directory, and the bytes that all files of that one take
+    /// then but for those in which RocksDB tells of itself.
+    ///
+    /// # Errors
+    /// If one had to be killed, or the database cannot be compacted.
+    pub async fn stop_and_compact(mut self) -> anyhow::Result<(StateDirectory, u64)> {
+        self.end().await?;
+        let home = Topology::home(&self.state, self.topology.validators.last().context("there are no validators")?);
+        let output = Command::new(&self.binary).arg("compact").arg("--home").arg(&home).output();
+        let output = output.with_context(|| format!("cannot start {}", self.binary.display()))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "the database of {} was not compacted: {said}", home.display());
+        let bytes = disk_bytes(&home, &is_kept).with_context(|| format!("cannot read {}", home.display()))?;
+        Ok((self.state, bytes))
+    }
+
+    async fn end(&mut self) -> anyhow::Result<()> {
         let killed = self.fleet.stop(STOP_GRACE).await;
         anyhow::ensure!(killed.is_empty(), "{} did not stop in time", killed.join(", "));
-        Ok(self.state)
+        Ok(())
     }
 }
 
@@ -259,16 +294,22 @@ fn parse_cpu_seconds(stat: &str) -> Option<f64> {
     Some((user + system) as f64 / TICKS_PER_SECOND)
 }
 
-fn disk_bytes(path: &Path) -> std::io::Result<u64> {
+/// Whether a file is more than RocksDB's text about itself.
+fn is_kept(file: &Path) -> bool {
+    !file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("LOG"))
+}
+
+/// The disk that the files take that are counted, those in directories too.
+fn disk_bytes(path: &Path, is_counted: &impl Fn(&Path) -> bool) -> std::io::Result<u64> {
     let metadata = match fs::symlink_metadata(path) {
         // A running validator's files come and go.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
         metadata => metadata?,
     };
     if !metadata.is_dir() {
-        return Ok(metadata.blocks() * 512);
+        return Ok(if is_counted(path) { metadata.blocks() * 512 } else { 0 });
     }
-    fs::read_dir(path)?.map(|entry| disk_bytes(&entry?.path())).sum()
+    fs::read_dir(path)?.map(|entry| disk_bytes(&entry?.path(), is_counted)).sum()
 }
 
 #[cfg(test)]
@@ -308,6 +349,9 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(directory.path().join("a")).expect("made");
         fs::write(directory.path().join("a/b"), vec![1; 100_000]).expect("written");
-        assert!((100_000..300_000).contains(&disk_bytes(directory.path()).expect("readable")));
+        fs::write(directory.path().join("a/LOG.old.7"), vec![1; 300_000]).expect("written");
+        let bytes = |is_counted: fn(&Path) -> bool| disk_bytes(directory.path(), &is_counted).expect("readable");
+        assert!((400_000..600_000).contains(&bytes(|_| true)));
+        assert!((100_000..300_000).contains(&bytes(is_kept)));
     }
 }

@@ -100,6 +100,8 @@ pub struct Costs {
     pub written_bytes_per_transfer: f64,
     /// Bytes that one validator's files take after all of it, logs included and without a compaction asked for.
     pub disk_bytes_per_transfer: f64,
+    /// The same of one validator that was stopped after its restart and whose database was compacted, without RocksDB's text about itself.
+    pub compacted_bytes_per_transfer: f64,
     /// The most memory of any validator, in bytes.
     pub memory_peak_bytes: u64,
     /// What an account adds to a validator's memory when it has just started, in bytes; `None` of fewer than
@@ -143,6 +145,9 @@ impl Report {
         line("    sent, transfer and validator", format!("{:.0} bytes", costs.wire_bytes_per_transfer));
         line("    written, transfer and validator", format!("{:.0} bytes", costs.written_bytes_per_transfer));
         line("    on disk, transfer and validator", format!("{:.0} bytes", costs.disk_bytes_per_transfer));
+        let compacted = costs.compacted_bytes_per_transfer;
+        let in_transfers = compacted / costs.encoded_bytes as f64;
+        line("    on disk after compaction", format!("{compacted:.0} bytes = {in_transfers:.2} × its encoded size"));
         line("    peak memory of a validator", format!("{mib:.0} MiB"));
         let memory = match costs.memory_bytes_per_account {
             Some(bytes) => format!("{bytes:.0} bytes"),

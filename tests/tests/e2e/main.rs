@@ -2,6 +2,7 @@
 //!
 //! The programs must have been built (`tests/run` does). Each test has a testnet of its own.
 
+mod compaction;
 mod full_nodes;
 mod payments;
 mod repair;

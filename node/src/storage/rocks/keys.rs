@@ -4,6 +4,7 @@ use crate::storage::{HistoryCursor, Topic};
 use farthing_consensus::vertex::{Author, Round, VertexRef};
 use farthing_core::address::Address;
 use farthing_core::hash::Digest;
+use farthing_core::transaction::TransactionId;
 
 /// Vertices without payload, by [`vertex`].
 pub(super) const VERTICES: &str = "vertices";
@@ -14,7 +15,7 @@ pub(super) const PAYLOADS: &str = "payloads";
 pub(super) const LOOSE: &str = "loose";
 /// Commits, by [`number`] of their index.
 pub(super) const COMMITS: &str = "commits";
-/// Bodies of blocks, as whole block records, by [`number`] of their height.
+/// Bodies of blocks (see `body`), by [`number`] of their height.
 pub(super) const BLOCKS: &str = "blocks";
 /// Headers of blocks, by [`number`] of their height.
 pub(super) const HEADERS: &str = "headers";
@@ -22,7 +23,7 @@ pub(super) const HEADERS: &str = "headers";
 pub(super) const CERTIFICATES: &str = "certificates";
 /// Slots of the state as of the flush point, by [`slot`].
 pub(super) const STATE: &str = "state";
-/// Positions of transactions, by id; those of the newest blocks are missing yet (see `ids`).
+/// Positions and results of transactions (see `ids`), by [`transaction`]; those of the newest blocks are missing yet.
 pub(super) const TRANSACTIONS: &str = "transactions";
 /// Lines of accounts' histories, by [`history`].
 pub(super) const HISTORY: &str = "history";
@@ -99,6 +100,16 @@ pub(super) fn vertex_of(key: &[u8]) -> Option<VertexRef> {
     let (author, digest) = rest.split_first_chunk()?;
     let digest = Digest(digest.try_into().ok()?);
     Some(VertexRef { round: u64::from_be_bytes(*round), author: u16::from_be_bytes(*author), digest })
+}
+
+/// The bytes of an id that are its key.
+pub(super) const ID_BYTES: usize = 20;
+
+/// The key of a transaction: the first [`ID_BYTES`] of its id.
+pub(super) fn transaction(id: &TransactionId) -> [u8; ID_BYTES] {
+    let mut key = [0; ID_BYTES];
+    key.copy_from_slice(&id.as_bytes()[..ID_BYTES]);
+    key
 }
 
 /// The key of a slot.

@@ -7,6 +7,8 @@
 //! Everything has a bound: write buffers, caches, open files, logs (see `open`), and what is kept (see `prune`).
 
 mod begin;
+mod body;
+mod compact;
 mod ids;
 mod keys;
 mod lines;
@@ -15,12 +17,14 @@ mod open;
 mod prune;
 mod snapshot;
 
+pub use body::BlockBody;
+pub use ids::STORED_BYTES;
 pub use open::{FORMAT_VERSION, OpenOptions};
 
 use super::retention::Floors;
 use super::{
-    Base, Batch, BlockRecord, EVIDENCE_PER_AUTHOR_MAX, HistoryRecord, IndexedTransaction, LineRange, Retention, Slots,
-    Staged, Storage, StorageError, Topic, assert_batch_follows,
+    Base, Batch, BlockRecord, EVIDENCE_PER_AUTHOR_MAX, HistoryRecord, IndexedTransaction, LineRange, PayloadRecord,
+    Retention, Slots, Staged, Storage, StorageError, Topic, TransactionPosition, assert_batch_follows,
 };
 use borsh::BorshDeserialize;
 use farthing_consensus::commit::Commit;
@@ -29,7 +33,7 @@ use farthing_core::block::BlockHeader;
 use farthing_core::certificate::CertificateAttestation;
 use farthing_core::codec;
 use farthing_core::flush::FlushPoint;
-use farthing_core::hash::Digest;
+use farthing_core::hash::{ChainHash, Digest};
 use farthing_core::state::SlotRecord;
 use farthing_core::transaction::TransactionId;
 use ids::RecentIds;
@@ -38,6 +42,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+/// About what a vertex takes beside its payload, in a batch: room for it is made before.
+const VERTEX_BYTES: usize = 1024;
+
 /// A key and its value.
 type Entry = (Box<[u8]>, Box<[u8]>);
 
@@ -45,6 +52,8 @@ type Entry = (Box<[u8]>, Box<[u8]>);
 pub struct RocksStorage {
     db: DB,
     path: PathBuf,
+    /// The network, which ids depend on.
+    chain: ChainHash,
     keeps_history: bool,
     recent_ids: RecentIds,
     newest_commit: AtomicU64,
@@ -73,6 +82,7 @@ impl RocksStorage {
         let storage = RocksStorage {
             db,
             path: path.to_owned(),
+            chain: options.chain,
             keeps_history: options.history,
             recent_ids: RecentIds::default(),
             newest_commit: AtomicU64::new(0),
@@ -176,7 +186,7 @@ impl RocksStorage {
     fn put_block(&self, write: &mut WriteBatch, block: &BlockRecord, history: &[HistoryRecord]) {
         let height = block.header.height;
         write.put_cf(self.column(keys::HEADERS), keys::number(height), codec::encode(&block.header));
-        write.put_cf(self.column(keys::BLOCKS), keys::number(height), codec::encode(block));
+        write.put_cf(self.column(keys::BLOCKS), keys::number(height), codec::encode(&BlockBody::of(block)));
         for payload in &block.payloads {
             write.delete_cf(self.column(keys::LOOSE), keys::vertex(&payload.vertex));
         }
@@ -222,7 +232,8 @@ impl Storage for RocksStorage {
         let last_signed = if batch.last_signed.is_some() { self.signing_state()?.flatten() } else { None };
         assert_batch_follows(batch, last_signed, newest_commit, newest_block);
 
-        let mut write = WriteBatch::default();
+        let vertices_bytes = batch.vertices.iter().map(|vertex| vertex.payload().len() + VERTEX_BYTES).sum();
+        let mut write = WriteBatch::with_capacity_bytes(vertices_bytes);
         for vertex in &batch.vertices {
             self.put_vertex(&mut write, vertex)?;
         }
@@ -337,7 +348,15 @@ impl Storage for RocksStorage {
     }
 
     fn block(&self, height: u64) -> Result<Option<BlockRecord>, StorageError> {
-        self.read(keys::BLOCKS, &keys::number(height))
+        self.read_block(height)
+    }
+
+    fn payloads(&self, height: u64) -> Result<Option<Vec<PayloadRecord>>, StorageError> {
+        Ok(self.read_body(height)?.map(|body| body.payloads().collect()))
+    }
+
+    fn place(&self, position: TransactionPosition) -> Result<Option<(VertexRef, u32)>, StorageError> {
+        self.read_place(position)
     }
 
     fn header(&self, height: u64) -> Result<Option<BlockHeader>, StorageError> {

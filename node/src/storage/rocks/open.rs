@@ -1,6 +1,6 @@
 //! Opening: what RocksDB is told, and whose database this is.
 
-use super::{RocksStorage, database_error, keys, logs};
+use super::{RocksStorage, database_error, ids, keys, logs};
 use crate::init::sync_directory;
 use crate::storage::StorageError;
 use farthing_core::hash::ChainHash;
@@ -8,14 +8,14 @@ use farthing_core::keys::PublicKey;
 use rocksdb::compaction_filter::Decision;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType, DBRecoveryMode,
-    LogLevel, Options, WriteBatch, WriteOptions,
+    LogLevel, Options, UniversalCompactOptions, WriteBatch, WriteOptions,
 };
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The version of the format on disk. A change of keys or values is a new one.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 const MIB: usize = 1024 * 1024;
 
@@ -27,6 +27,12 @@ const WRITE_BUFFERS_BYTES: usize = 64 * MIB;
 
 /// The write-ahead log is kept until what it holds is written out otherwise; this is when that is forced.
 const WAL_BYTES_MAX: u64 = 64 * MIB as u64;
+
+/// The blocks of the index of ids. In larger ones than RocksDB's 4 KiB an entry takes a byte less.
+const TRANSACTIONS_BLOCK_BYTES: usize = 16 * 1024;
+
+/// How many tables of the index of ids there are before some are merged.
+const TRANSACTIONS_TABLES_MIN: i32 = 16;
 
 /// How long an outdated entry of the index of ids may stay on disk, unseen.
 const TRANSACTIONS_COMPACTION_S: u64 = 24 * 60 * 60;
@@ -165,10 +171,13 @@ fn column_options(name: &str, cache: &Cache, transactions_floor: Arc<AtomicU64>)
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table.set_bloom_filter(10.0, false);
+    if name == keys::TRANSACTIONS {
+        table.set_block_size(TRANSACTIONS_BLOCK_BYTES);
+    }
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
-    // Keys, digests and signatures do not get any shorter.
-    let is_random = [keys::PAYLOADS, keys::TRANSACTIONS].contains(&name);
+    // Keys and signatures do not get any shorter. (Ids do not, either, but what RocksDB puts around each does.)
+    let is_random = name == keys::PAYLOADS;
     options.set_compression_type(if is_random { DBCompressionType::None } else { DBCompressionType::Lz4 });
     options.set_write_buffer_size(if name == keys::PAYLOADS { 32 * MIB } else { 8 * MIB });
     if [keys::HEADERS, keys::CERTIFICATES, keys::COMMITS].contains(&name) {
@@ -177,17 +186,24 @@ fn column_options(name: &str, cache: &Cache, transactions_floor: Arc<AtomicU64>)
         options.set_compaction_style(DBCompactionStyle::Universal);
     }
     if name == keys::TRANSACTIONS {
-        // Ids are random, so each level of leveled compaction would be written again and again. Few look here.
+        // Ids are random, so each level of leveled compaction would be written again and again. Few look here, so many tables may
+        // gather before they are merged. No entry ever takes the place of another one, so merging all does not give room back.
         options.set_compaction_style(DBCompactionStyle::Universal);
+        let mut merging = UniversalCompactOptions::default();
+        merging.set_min_merge_width(TRANSACTIONS_TABLES_MIN / 2);
+        merging.set_max_size_amplification_percent(400);
+        options.set_universal_compaction_options(&merging);
+        options.set_level_zero_file_num_compaction_trigger(TRANSACTIONS_TABLES_MIN);
+        // Beyond this writers have to wait.
+        options.set_level_zero_slowdown_writes_trigger(4 * TRANSACTIONS_TABLES_MIN);
+        options.set_level_zero_stop_writes_trigger(8 * TRANSACTIONS_TABLES_MIN);
         // Ids are random: removing outdated ones by key would cost as much as writing them did. They are left out when
-        // compaction comes by, and readers pass over them until then. The floor is durable before it shows here. A stored
-        // `IndexedTransaction` begins with its height.
-        options.set_compaction_filter("outdated transactions", move |_level, _id: &[u8], indexed: &[u8]| match indexed
-            .first_chunk()
-            .map(|height| u64::from_le_bytes(*height))
-        {
-            Some(height) if height < transactions_floor.load(Ordering::Acquire) => Decision::Remove,
-            _ => Decision::Keep,
+        // compaction comes by, and readers pass over them until then. The floor is durable before it shows here.
+        options.set_compaction_filter("outdated transactions", move |_level, _key: &[u8], stored: &[u8]| {
+            match ids::stored_height(stored) {
+                Some(height) if height < transactions_floor.load(Ordering::Acquire) => Decision::Remove,
+                _ => Decision::Keep,
+            }
         });
         options.set_periodic_compaction_seconds(TRANSACTIONS_COMPACTION_S);
     }

@@ -7,9 +7,10 @@
 //! Whatever goes, goes in one synced batch with the new floors. Hence it goes only after everything that pruning was decided
 //! upon, above all the flush point, is durable.
 
-use super::{RocksStorage, bad_key, keys};
+use super::{BlockBody, RocksStorage, bad_key, keys};
 use crate::storage::retention::Floors;
-use crate::storage::{BlockRecord, Retention, Storage as _, StorageError};
+use crate::storage::{Retention, Storage as _, StorageError};
+use farthing_core::block::BlockHeader;
 use farthing_core::codec;
 use rocksdb::{Direction, IteratorMode, ReadOptions, WriteBatch};
 use std::sync::atomic::Ordering;
@@ -44,11 +45,13 @@ impl RocksStorage {
         let first = keys::number(old.bodies);
         for entry in self.scan(keys::BLOCKS, IteratorMode::From(&first, Direction::Forward), options) {
             let (key, bytes) = entry?;
-            let block: BlockRecord = super::decode(keys::BLOCKS, &key, &bytes)?;
-            if block.header.commit_index < new.commits {
-                write.delete_cf(self.column(keys::COMMITS), keys::number(block.header.commit_index));
+            let body: BlockBody = super::decode(keys::BLOCKS, &key, &bytes)?;
+            let header: Option<BlockHeader> = self.read(keys::HEADERS, &key)?;
+            let commit_index = header.ok_or_else(|| bad_key(keys::BLOCKS, &key))?.commit_index;
+            if commit_index < new.commits {
+                write.delete_cf(self.column(keys::COMMITS), keys::number(commit_index));
             }
-            for payload in &block.payloads {
+            for payload in body.payloads() {
                 let key = keys::vertex(&payload.vertex);
                 if payload.vertex.round < new.rounds {
                     write.delete_cf(self.column(keys::PAYLOADS), key);
