@@ -160,6 +160,18 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; see [`ClientError::may_have_arrived`].
     pub async fn submit_bytes(&self, encoded: Vec<u8>, query: SubmitQuery) -> Result<SubmitResponse, ClientError> {
+        self.submit_bytes_as(encoded, query).await
+    }
+
+    /// As [`Client::submit_bytes`], but of the answer only what `T` wants to know is read, for those who submit very many.
+    ///
+    /// # Errors
+    /// [`ClientError`]; see [`ClientError::may_have_arrived`].
+    pub async fn submit_bytes_as<T: DeserializeOwned>(
+        &self,
+        encoded: Vec<u8>,
+        query: SubmitQuery,
+    ) -> Result<T, ClientError> {
         let wait_ms = match query.wait {
             Wait::Accepted => 0,
             Wait::Final | Wait::Certified => query.timeout_ms.unwrap_or(WAIT_TIMEOUT_MS_DEFAULT),
