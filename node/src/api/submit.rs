@@ -95,7 +95,7 @@ pub(super) async fn submit(
     if !state.node.has_room(body.len().div_ceil(SIGNED_BYTES_MIN)) {
         return Err(ApiError::new(
             ProblemCode::Unavailable,
-            "the node has taken as many transactions as it executes within a second: try again in a moment, or another node",
+            "the node has taken as many transactions as it executes in good time: try again in a moment, or another node",
         ));
     }
     let transactions = decode(&state, format, body).await?;

@@ -132,8 +132,14 @@ impl Testnet<'_> {
     }
 
     /// Kills validator `number` as a power failure would.
+    /// Returns once it is gone, and its database and ports with it.
     pub fn kill(&self, number: usize) {
         self.signal(number, "KILL");
+        let pid = self.ready["validators"][number]["pid"].as_u64().expect("a pid");
+        let stat = PathBuf::from(format!("/proc/{pid}/stat"));
+        // The launcher may leave it as a zombie, which has let go of everything.
+        let is_gone = || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
+        wait_for("a killed validator to be gone", || is_gone().then_some(()));
     }
 
     /// Sends a signal to validator `number`.

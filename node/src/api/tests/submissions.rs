@@ -123,7 +123,7 @@ async fn what_is_refused_says_why() {
     }
     server.node.set_mode(Mode::Full);
     let answer = server.post_encoded("", &signed).await;
-    answer.assert_problem(ProblemCode::Unavailable, "within a second");
+    answer.assert_problem(ProblemCode::Unavailable, "in good time");
     assert_eq!(answer.header("retry-after"), "1");
     server.node.set_mode(Mode::Stops);
     server.post_encoded("", &signed).await.assert_problem(ProblemCode::Unavailable, "another node");
