@@ -26,7 +26,7 @@ const WALL_START_MS: u64 = 1_700_000_000_000;
 const RUN_US: u64 = 25 * SECOND_US;
 const WARM_UP_US: u64 = 10 * SECOND_US;
 
-/// As the node's intake: transfers are taken while what was taken before would be executed within a second and a half at the rate of late, which
+/// As the node's intake: transfers are taken while what was taken before would be executed within a second at the rate of late, which
 /// is measured so often, and so many at any rate.
 const INTAKE_EVERY_US: u64 = 250_000;
 const INTAKE_MIN: usize = 4_000;
@@ -447,7 +447,7 @@ impl Node {
     fn measure(&mut self) {
         let per_second = (self.executed - self.executed_before) * SECOND_US / INTAKE_EVERY_US;
         self.executed_before = self.executed;
-        self.taken_max = ((self.taken_max + per_second as usize * 3 / 2) / 2).max(INTAKE_MIN);
+        self.taken_max = ((self.taken_max + per_second as usize) / 2).max(INTAKE_MIN);
     }
 
     /// Takes up to `count_max` transfers into a payload.
