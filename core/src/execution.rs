@@ -85,7 +85,7 @@ pub struct Ledger {
     pub(crate) chain: ChainHash,
     pub(crate) parameters: Parameters,
     pub(crate) state: State,
-    /// Stands at the state of the newest root.
+    /// Stands at the state of the newest root that was computed ([`Ledger::execute_again`] is given some).
     pub(crate) tree: StateTree,
     pub(crate) newest: BlockHeader,
     pub(crate) newest_hash: BlockHash,

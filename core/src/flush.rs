@@ -111,7 +111,7 @@ impl Ledger {
 
     /// Cuts commit time into intervals of this length, counted from the Unix epoch: the first rooted state of each is flushed; with
     /// 0 every one is. It is a local choice and changes no block, but nodes that choose alike flush the same states, whenever they
-    /// were started, and can hand on the same chunks of them.
+    /// were started, but for those that a start passes over ([`Ledger::execute_again`]), and can hand on the same chunks of them.
     pub fn set_flush_interval_ms(&mut self, interval_ms: u64) {
         self.flush_interval_ms = interval_ms;
     }

@@ -36,7 +36,8 @@ const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// The largest genesis document that is read, in bytes: ten million accounts of some 130 bytes.
 const GENESIS_BYTES_MAX: u64 = 2 << 30;
 /// The longest time between two flushes of the state. All of it is executed again after a crash, and whoever fetches the state from
-/// this node fetches all the commits since: it stays well below what [`StorageSection::retain_commits`] spans.
+/// this node fetches all the commits since: it stays well below what the default of [`StorageSection::retain_commits`] spans. Commits since
+/// the last flush are kept in any case.
 const FLUSH_INTERVAL_MS_MAX: u64 = 600_000;
 
 /// A node's configuration, validated, with absolute paths as far as the home is absolute.
@@ -100,7 +101,7 @@ pub struct StorageSection {
     /// Whether the histories of accounts are kept. A database that was without them stays so.
     pub history: bool,
     /// How much time lies between two flushes of the state, in milliseconds: a multiple of [`FLUSH_INTERVAL_MS_DEFAULT`], so that
-    /// every state flushed here is also flushed where that is left as it is, and a peer can fetch it from several nodes.
+    /// a state flushed here is flushed by others, too, where that is left as it is, and a peer can fetch it from several nodes.
     pub flush_interval_ms: u64,
 }
 

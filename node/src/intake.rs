@@ -5,8 +5,9 @@
 //! the last moments: clients learn at once that they should try later or elsewhere, and those that were taken are quick.
 //! The mempool's own bounds, which are about memory, are far above that.
 //!
-//! A part of the room is for small submissions alone, so that those who pay now and then are not shut out by those who bring as much as
-//! there is room for: how these share what is executed is the mempool's to say, which has to see both.
+//! A part of the room is for small submissions alone, so that those who pay now and then are not shut out by bulk: how they share what is
+//! executed is the mempool's to say, which has to see both. Against somebody who cuts bulk into small submissions this does
+//! nothing; the limits for each address ([`crate::api`]) do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -62,7 +62,12 @@ fn file_bytes(database: &Path) -> Result<u64, StorageError> {
     for entry in std::fs::read_dir(database).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         if !entry.file_name().to_string_lossy().starts_with("LOG") {
-            bytes += entry.metadata().map_err(failed)?.len();
+            bytes += match entry.metadata() {
+                Ok(metadata) => metadata.len(),
+                // A node that runs, which is told of in a moment, makes and removes files.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+                Err(error) => return Err(failed(error)),
+            };
         }
     }
     Ok(bytes)

@@ -200,6 +200,8 @@ impl Mempool {
             self.line_up_last(key);
             self.lines.end_turn(bucket);
         }
+        // It is kept for as long as its vertex is.
+        payload.shrink_to_fit();
         proposal.payload = payload.into();
         proposal
     }

@@ -34,6 +34,9 @@ const RECEIPTS_MAX: usize = 64;
 /// About the least that a transaction takes in a body.
 const SIGNED_BYTES_MIN: usize = 128;
 
+/// Bodies that may hold a small submission: eight transactions with an output or two as JSON.
+const SMALL_BODY_BYTES_MAX: usize = 8 * 1024;
+
 /// The longest body that is decoded at once, where it arrives: more takes milliseconds, and is moved out of the way.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 
@@ -91,8 +94,9 @@ pub(super) async fn submit(
     state.bad_signatures.check(address, Instant::now()).map_err(ApiError::too_many_bad_signatures)?;
     let mut held = state.bodies.hold(address);
     let body = read_body(request, &state.config, &mut held).await?;
-    // How many there are is not known before they are decoded, but their bytes say how many there can be.
-    if !state.node.has_room(body.len().div_ceil(SIGNED_BYTES_MIN)) {
+    // How many there are is not known before they are decoded, and is looked at again then.
+    let count = if body.len() <= SMALL_BODY_BYTES_MAX { 1 } else { body.len().div_ceil(SIGNED_BYTES_MIN) };
+    if !state.node.has_room(count) {
         return Err(ApiError::new(
             ProblemCode::Unavailable,
             "the node has taken as many transactions as it executes in good time: try again in a moment, or another node",

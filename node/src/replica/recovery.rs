@@ -240,9 +240,10 @@ fn replay(ledger: &mut Ledger, committee: &Committee, storage: &dyn Storage) -> 
         let is_stored = next.as_ref().is_some_and(|header| header.commit_index == index);
         let stored = if is_stored { Some(stored_payloads(storage, height)?) } else { None };
         let verdicts = verdicts(&commit, stored.as_deref(), committee, storage)?;
-        // A commit without a block, before that of the next one, has no root either.
-        let known_root =
-            next.as_ref().filter(|header| header.height < newest_rooted).and_then(|header| header.state_root);
+        // A commit without a block, before that of the next one, has no root either; nor is the state flushed there, as long as no root
+        // has been computed and compared.
+        let is_covered_later = |header: &&BlockHeader| header.height < newest_rooted || !is_stored;
+        let known_root = next.as_ref().filter(is_covered_later).and_then(|header| header.state_root);
         let executed = executor::run(ledger, &commit, commit.digest(committee.chain()), verdicts, known_root, false);
         let computed = executed.block.as_ref().map(|block| &block.record.header);
         replayed.blocks += u64::from(computed.is_some());

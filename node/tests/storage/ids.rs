@@ -71,6 +71,36 @@ fn ids_are_found_in_memory_in_tables_and_after_every_kind_of_end() {
     assert_found(&storage, 2 * BLOCKS);
 }
 
+/// RocksDB takes a table by a second name and removes the first one later: a crash in between leaves both.
+#[test]
+fn a_name_that_a_crash_left_of_a_table_in_use_harms_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = open(directory.path());
+    let mut network = Network::new(1);
+    let mut write_until = |storage: &RocksStorage, blocks: u64| {
+        for _ in storage.newest_block().unwrap()..blocks {
+            storage.apply(&network.busy(TRANSACTIONS), true).unwrap();
+        }
+    };
+    write_until(&storage, 45);
+    drop(storage);
+    let has_ids = |path: &Path| {
+        let raw = open_raw(directory.path());
+        let files = raw.live_files().unwrap();
+        files
+            .iter()
+            .any(|file| file.column_family_name == "transactions" && path.ends_with(file.name.trim_matches('/')))
+    };
+    let files = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+    let table = files.into_iter().find(|path| has_ids(path)).expect("a table of ids");
+    std::fs::hard_link(&table, directory.path().join("transactions.table")).unwrap();
+    let storage = open(directory.path());
+    write_until(&storage, BLOCKS);
+    assert_found(&storage, BLOCKS);
+    drop(storage);
+    assert_found(&open(directory.path()), BLOCKS);
+}
+
 #[test]
 fn an_entry_takes_ten_bytes_and_comes_back() {
     for (height, position, code) in [

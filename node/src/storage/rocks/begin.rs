@@ -9,12 +9,13 @@ use farthing_core::codec;
 use farthing_core::flush::FlushPoint;
 use farthing_core::state::SlotRecord;
 use rocksdb::{IngestExternalFileOptions, SstFileWriter, WriteBatch};
+use std::path::PathBuf;
 
 /// How many slots make a table: about 40 MB of it.
 const TABLE_SLOTS: usize = 1 << 19;
 
-/// Where a table is written before RocksDB takes it. A crash may leave one behind, which the next one replaces.
-const TABLE_FILE: &str = "state.table";
+/// Where a table is written before RocksDB takes it.
+pub(super) const TABLE_FILE: &str = "state.table";
 
 impl RocksStorage {
     /// What [`crate::storage::Storage::begin`] does. Slots that an attempt before left behind are the same, and are replaced.
@@ -25,15 +26,15 @@ impl RocksStorage {
     ) -> Result<(), StorageError> {
         let mut slots = slots.peekable();
         while slots.peek().is_some() {
-            self.add_slots(&mut slots.by_ref().take(TABLE_SLOTS)).map_err(|error| database_error(&error))?;
+            let path = self.new_table(TABLE_FILE)?;
+            self.add_slots(&mut slots.by_ref().take(TABLE_SLOTS), path).map_err(|error| database_error(&error))?;
         }
         let mut write = WriteBatch::default();
         write.put_cf(self.column(keys::META), keys::META_FLUSH_POINT, codec::encode(point));
         self.write(write, true)
     }
 
-    fn add_slots(&self, slots: &mut dyn Iterator<Item = SlotRecord>) -> Result<(), rocksdb::Error> {
-        let path = self.path.join(TABLE_FILE);
+    fn add_slots(&self, slots: &mut dyn Iterator<Item = SlotRecord>, path: PathBuf) -> Result<(), rocksdb::Error> {
         let options = open::state_table();
         let mut table = SstFileWriter::create(&options);
         table.open(&path)?;

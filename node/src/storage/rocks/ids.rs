@@ -20,6 +20,7 @@ use farthing_core::block::ResultCode;
 use farthing_core::codec;
 use farthing_core::transaction::TransactionId;
 use rocksdb::{IngestExternalFileOptions, SstFileWriter, WriteBatch};
+use std::path::PathBuf;
 use std::sync::{RwLock, RwLockReadGuard};
 
 /// How many ids make a table: 2 MB of it. In memory they take twice that.
@@ -28,8 +29,11 @@ const TABLE_IDS: usize = 1 << 16;
 /// Ids in memory are found by this many of their first bits; [`TABLE_IDS`] are 16 to a bucket.
 const BUCKET_BITS: u32 = 12;
 
-/// Where a table is written before RocksDB takes it. A crash may leave one behind, which the next one replaces.
-const TABLE_FILE: &str = "transactions.table";
+/// A table is made after so many blocks at the latest: when the database is opened, the payloads of those that are in none are read.
+const TABLE_BLOCKS: u64 = 1_000;
+
+/// Where a table is written before RocksDB takes it.
+pub(super) const TABLE_FILE: &str = "transactions.table";
 
 /// The bytes of a stored value: the height (5, big-endian), the position (4, big-endian) and the code.
 pub const STORED_BYTES: usize = 10;
@@ -161,15 +165,15 @@ impl RocksStorage {
     /// Adds the ids of a block that has been written.
     pub(super) fn add_ids(&self, block: &BlockRecord) -> Result<(), StorageError> {
         let height = block.header.height;
-        let count = self.recent_ids.change(|recent| {
+        let (count, blocks) = self.recent_ids.change(|recent| {
             for (position, entry) in (0..).zip(&block.entries) {
                 let position = TransactionPosition { height, position };
                 recent.add(&entry.id, IndexedTransaction { position, code: entry.code });
             }
             recent.newest = recent.newest.max(height);
-            recent.count
+            (recent.count, recent.newest - recent.in_tables)
         });
-        if count < TABLE_IDS { Ok(()) } else { self.write_recent_ids() }
+        if count < TABLE_IDS && blocks < TABLE_BLOCKS { Ok(()) } else { self.write_recent_ids() }
     }
 
     /// Makes sure that all blocks below `height` have their ids in tables, so that their bodies may go.
@@ -184,7 +188,8 @@ impl RocksStorage {
         let newest = {
             let recent = self.recent_ids.read();
             if recent.count > 0 {
-                self.add_table(&recent).map_err(|error| database_error(&error))?;
+                let path = self.new_table(TABLE_FILE)?;
+                self.add_table(&recent, path).map_err(|error| database_error(&error))?;
             }
             recent.newest
         };
@@ -195,8 +200,7 @@ impl RocksStorage {
         Ok(())
     }
 
-    fn add_table(&self, recent: &Recent) -> Result<(), rocksdb::Error> {
-        let path = self.path.join(TABLE_FILE);
+    fn add_table(&self, recent: &Recent, path: PathBuf) -> Result<(), rocksdb::Error> {
         let options = open::transactions_table();
         let mut table = SstFileWriter::create(&options);
         table.open(&path)?;

@@ -94,8 +94,23 @@ impl RocksStorage {
         storage.newest_commit.store(storage.last_number(keys::COMMITS)?, Ordering::Release);
         storage.newest_block.store(storage.last_number(keys::HEADERS)?, Ordering::Release);
         storage.resume_install()?;
+        for name in [begin::TABLE_FILE, ids::TABLE_FILE] {
+            storage.new_table(name)?;
+        }
         storage.load_recent_ids()?;
         Ok(storage)
+    }
+
+    /// Where a table of this name is to be written before RocksDB takes it. What a crash left there may be a second name of a table that
+    /// RocksDB has taken: the name is removed, since whoever wrote into the file would destroy that table.
+    fn new_table(&self, name: &str) -> Result<PathBuf, StorageError> {
+        let path = self.path.join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StorageError::Database(format!("cannot remove {}: {error}", path.display())))
+            }
+            _ => Ok(path),
+        }
     }
 
     /// Bytes on disk, logs included.
