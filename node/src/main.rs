@@ -196,10 +196,10 @@ fn compact(home: &Path, file: Option<&Path>, json: bool) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string(&compacted).context("cannot print the result")?);
         return Ok(());
     }
-    println!("bytes before  {}", compacted.before_bytes);
-    println!("bytes after   {}", compacted.after_bytes);
+    println!("bytes before    {}", compacted.before_bytes);
+    println!("bytes after     {}", compacted.after_bytes);
     for (name, bytes) in compacted.table_bytes {
-        println!("  {name:<12}{bytes}");
+        println!("  {name:<14}{bytes}");
     }
     Ok(())
 }
