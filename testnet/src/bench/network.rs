@@ -85,8 +85,8 @@ impl Usage {
 }
 
 impl Network {
-    /// Starts the validators of a new network with these accounts, and waits until they take transfers. The first block makes them
-    /// write the whole state, however rarely they do it afterwards.
+    /// Starts the validators of a new network with these accounts, and waits until they take transfers. What the first second
+    /// changes is written to disk, however rarely that is done afterwards.
     ///
     /// # Errors
     /// If they cannot be started.

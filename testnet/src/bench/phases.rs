@@ -145,11 +145,14 @@ impl Phases {
         say("warming up");
         let signed = self.sign(WARM_UP_TRANSFERS);
         let mut per_second = saturate(&self.network.clients, signed, WARM_UP).await?.executed_per_second;
+        let mut made_before = 0;
         loop {
             let made = self.network.height().await? - first;
             if made >= blocks {
                 break;
             }
+            anyhow::ensure!(made > made_before, "the validators make no more blocks");
+            made_before = made;
             say(&format!("{made} of {blocks} blocks are there: saturating for {} s", FILL.as_secs()));
             let count = (per_second * FILL_MARGIN).max(SIGNED_PER_SECOND_MIN) * FILL.as_secs_f64();
             let signed = self.sign(count as usize);

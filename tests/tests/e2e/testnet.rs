@@ -131,8 +131,7 @@ impl Testnet<'_> {
         home
     }
 
-    /// Kills validator `number` as a power failure would.
-    /// Returns once it is gone, and its database and ports with it.
+    /// Kills validator `number` as a power failure would. Returns once it is gone, and has let go of its database and ports.
     pub fn kill(&self, number: usize) {
         self.signal(number, "KILL");
         let pid = self.ready["validators"][number]["pid"].as_u64().expect("a pid");
