@@ -62,6 +62,8 @@ pub struct Driver {
     pub(crate) waiters: Waiters,
     /// The height of the newest block that is stored.
     pub(crate) blocks: watch::Sender<u64>,
+    /// The height up to which all blocks are certified, and their certificates stored.
+    pub(crate) certified: watch::Sender<u64>,
     pub(crate) timer: Instant,
     pub(crate) inbox: Inbox,
 }
@@ -171,7 +173,10 @@ impl Driver {
                         self.blocks.send_replace(block.header.height);
                     }
                 }
-                Effect::CertifiedUpTo(height) => self.waiters.certified_up_to(height),
+                Effect::CertifiedUpTo(height) => {
+                    self.waiters.certified_up_to(height);
+                    self.certified.send_replace(height);
+                }
                 Effect::InstallSnapshot => return Applied::SnapshotStaged,
             }
         }

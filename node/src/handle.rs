@@ -18,6 +18,7 @@ use farthing_core::account::Account;
 use farthing_core::address::Address;
 use farthing_core::admission::BandwidthStatus;
 use farthing_core::block::{BlockHash, BlockHeader, DropReason, ResultCode, TransactionResult};
+use farthing_core::certificate::Certificate;
 use farthing_core::delegated_key::DelegatedKey;
 use farthing_core::execution::Ledger;
 use farthing_core::genesis::Genesis;
@@ -34,6 +35,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+
+/// How long a proof waits until the block that it rests on is certified: each new root is published in a block that is not yet, for
+/// as long as two rounds take.
+const CERTIFICATE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What does not change while a node runs.
 pub struct NodeInfo {
@@ -230,28 +235,19 @@ impl From<Admission> for Result<(), RefuseReason> {
 /// A handle to a running node. Cheap to clone.
 #[derive(Clone)]
 pub struct NodeHandle {
-    info: Arc<NodeInfo>,
-    storage: Arc<dyn Storage>,
-    commands: mpsc::Sender<Command>,
-    checker: SubmissionChecker,
-    intake: Intake,
-    blocks: watch::Receiver<u64>,
-    registry: Arc<Mutex<Registry>>,
+    pub(crate) info: Arc<NodeInfo>,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) checker: SubmissionChecker,
+    pub(crate) intake: Intake,
+    /// The height of the newest block that is stored.
+    pub(crate) blocks: watch::Receiver<u64>,
+    /// The height up to which all blocks are certified, and their certificates stored, since the start.
+    pub(crate) certified: watch::Receiver<u64>,
+    pub(crate) registry: Arc<Mutex<Registry>>,
 }
 
 impl NodeHandle {
-    pub(crate) fn new(
-        info: Arc<NodeInfo>,
-        storage: Arc<dyn Storage>,
-        commands: mpsc::Sender<Command>,
-        checker: SubmissionChecker,
-        intake: Intake,
-        blocks: watch::Receiver<u64>,
-        registry: Arc<Mutex<Registry>>,
-    ) -> NodeHandle {
-        NodeHandle { info, storage, commands, checker, intake, blocks, registry }
-    }
-
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Unavailable> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| Unavailable)?;
@@ -286,6 +282,11 @@ impl NodeHandle {
             });
         }
         Ok(outcomes)
+    }
+
+    /// The certificate of a block, if there is one within [`CERTIFICATE_PATIENCE`].
+    async fn certificate(&self, height: u64) -> Result<Option<Certificate>, StorageError> {
+        certificate_within(&*self.storage, self.certified.clone(), height, CERTIFICATE_PATIENCE).await
     }
 
     /// The transaction at a place of a vertex's payload; `None` if the vertex is not there any more.
@@ -333,7 +334,7 @@ impl NodeView for NodeHandle {
     fn proof(&self, of: Provable) -> BoxFuture<'_, Result<Option<StateProof>, Unavailable>> {
         async move {
             let Some(proof) = self.ask(|reply| Command::Prove(of, reply)).await? else { return Ok(None) };
-            let certificate = stored_certificate(&*self.storage, proof.header().height).map_err(|_| Unavailable)?;
+            let certificate = self.certificate(proof.header().height).await.map_err(|_| Unavailable)?;
             Ok(certificate.map(|certificate| proof.certify(certificate)))
         }
         .boxed()
@@ -382,6 +383,21 @@ impl NodeView for NodeHandle {
     }
 }
 
+/// The certificate of a block, as soon as there is one. `certified` is the height up to which all blocks are.
+async fn certificate_within(
+    storage: &dyn Storage,
+    mut certified: watch::Receiver<u64>,
+    height: u64,
+    patience: Duration,
+) -> Result<Option<Certificate>, StorageError> {
+    if let Some(certificate) = stored_certificate(storage, height)? {
+        return Ok(Some(certificate));
+    }
+    // If time runs out or the node stops, the answer is what is stored by then.
+    let _ = tokio::time::timeout(patience, certified.wait_for(|certified| *certified >= height)).await;
+    stored_certificate(storage, height)
+}
+
 async fn outcome(id: TransactionId, submitted: Submitted, deadline: Instant) -> SubmitOutcome {
     let settlement = match submitted {
         Submitted::Refused(reason) => return SubmitOutcome::Refused { id, reason },
@@ -398,3 +414,7 @@ async fn outcome(id: TransactionId, submitted: Submitted, deadline: Instant) -> 
         Err(_) | Ok(Err(_)) => SubmitOutcome::Pending { id },
     }
 }
+
+#[cfg(test)]
+#[path = "handle_tests.rs"]
+mod tests;

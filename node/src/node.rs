@@ -128,9 +128,18 @@ async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
     });
     let intake = Intake::default();
     let (blocks_in, blocks) = watch::channel(storage.newest_block()?);
+    let (certified_in, certified) = watch::channel(0);
     let registry = Arc::new(Mutex::new(registry));
-    let submissions = verifier.submissions();
-    let handle = NodeHandle::new(info, storage.clone(), commands_in, submissions, intake.clone(), blocks, registry);
+    let handle = NodeHandle {
+        info,
+        storage: storage.clone(),
+        commands: commands_in,
+        checker: verifier.submissions(),
+        intake: intake.clone(),
+        blocks,
+        certified,
+        registry,
+    };
 
     let mut starter = Starter {
         genesis: Arc::new(whole_genesis),
@@ -158,6 +167,7 @@ async fn start(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
         intake: IntakeMeter::new(intake),
         waiters: Waiters::default(),
         blocks: blocks_in,
+        certified: certified_in,
         timer: Driver::no_timer(),
         inbox: Inbox { done, verified, network: network_events, commands, stop: stop.clone() },
     };

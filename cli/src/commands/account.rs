@@ -1,6 +1,6 @@
 //! `farthing balance` and `farthing history`
 
-use super::{Context, name_of, pending};
+use super::{Context, name_of, pending, proofs};
 use crate::args::HistoryArgs;
 use crate::error::{Error, ErrorCode};
 use crate::output;
@@ -30,8 +30,7 @@ pub async fn proven_balance(context: &Context, argument: Option<&str>) -> Result
     let key = context.account(&network, argument)?;
     let address = key.encode(network.prefix());
     pending::settle_quietly(context, &network).await;
-    let proof = network
-        .ask(async |client| client.account_proof(&address).await)
+    let proof = proofs::fetch(context, &network, async |client| client.account_proof(&address).await)
         .await
         .map_err(|error| no_account(error, &address))?;
     let Some((_, account)) = proof.account().filter(|(proven, _)| **proven == key) else {
