@@ -87,14 +87,12 @@ struct Sending<'a> {
 impl Sending<'_> {
     /// One round over the nodes; `None` if it makes sense to go on.
     async fn try_every_node(&mut self) -> Option<Delivery> {
-        if self.time_left().is_zero() {
-            return None;
-        }
         self.failures.clear();
         let mut hopeless = 0;
         let nodes = self.network.nodes();
-        for node in nodes {
-            if self.time_left().is_zero() {
+        for (index, node) in nodes.iter().enumerate() {
+            // However late it is, one node is asked: the payment is in the journal now.
+            if index > 0 && self.time_left().is_zero() {
                 return None;
             }
             let error = match self.network.check(node).await {
@@ -158,6 +156,7 @@ impl Sending<'_> {
     fn judge(&mut self, status: TransactionStatus) -> Option<Delivery> {
         match status.status {
             TransactionState::Executed | TransactionState::Rejected | TransactionState::Expired => {
+                note_block(self.network, &status);
                 return Some(Delivery::Settled(status));
             }
             TransactionState::Pending if self.wait == Wait::Accepted => return Some(Delivery::Accepted(status)),
@@ -195,6 +194,13 @@ async fn submit(client: &Client, entry: &Entry, query: SubmitQuery) -> Result<Tr
             url: client.url().into(),
             reason: "it answered about other transactions than the one submitted".into(),
         }),
+    }
+}
+
+/// Later questions are for nodes that have executed the block.
+fn note_block(network: &Network, status: &TransactionStatus) {
+    if let Some(block) = &status.block {
+        network.saw_own_payment(block.height);
     }
 }
 
@@ -247,6 +253,7 @@ pub async fn find_out(network: &Network, entry: &Entry) -> Result<Finding, Error
     let asked = ask(network, entry).await?;
     match asked.status {
         TransactionState::Executed | TransactionState::Rejected | TransactionState::Expired => {
+            note_block(network, &asked);
             return Ok(Finding::Settled(Box::new(asked)));
         }
         TransactionState::Pending => {
@@ -262,6 +269,7 @@ pub async fn find_out(network: &Network, entry: &Entry) -> Result<Finding, Error
             // It may have executed between the two questions.
             let again = ask(network, entry).await?;
             if again.status.is_settled() {
+                note_block(network, &again);
                 return Ok(Finding::Settled(Box::new(again)));
             }
             if over {
@@ -283,7 +291,8 @@ pub async fn find_out(network: &Network, entry: &Entry) -> Result<Finding, Error
 /// What a node knows of a payment. Not knowing it is an answer.
 async fn ask(network: &Network, entry: &Entry) -> Result<TransactionStatus, Error> {
     let id = entry.id;
-    let asked = network.ask(async |client| client.transaction(&id).await.or_else(|error| unknown(id, error))).await?;
+    let answer = network.first_answer(async |client| client.transaction(&id).await).await?;
+    let asked = answer.or_else(|error| unknown(id, error))?;
     Ok(if asked.id == id { asked } else { TransactionStatus::new(id, TransactionState::Unknown) })
 }
 

@@ -6,6 +6,7 @@
 //! ├── genesis/<chain hash>.json          pinned genesis documents
 //! ├── keys/<name>.json                   key files (keyfile.rs)
 //! ├── journal/<chain hash>/<public key>/ payments in flight (journal.rs)
+//! ├── heights/<chain hash>               the newest block known to hold a payment of this wallet (network.rs)
 //! ├── links/<chain hash>/                payment links that were made here (commands/link.rs)
 //! ├── channels/<chain hash>/             payment channels (commands/channel.rs)
 //! └── payouts/<chain hash>/              payouts to many (commands/pay_many.rs)
@@ -53,6 +54,11 @@ impl Home {
     /// The folder of the journals of all accounts on a network.
     pub fn journals(&self, chain: &ChainHash) -> PathBuf {
         self.0.join("journal").join(chain.to_string())
+    }
+
+    /// The file of the height of the newest block that is known to hold a payment of this wallet.
+    pub fn height(&self, chain: &ChainHash) -> PathBuf {
+        self.0.join("heights").join(chain.to_string())
     }
 
     /// The folder of the payment links that were made here.

@@ -1,16 +1,18 @@
 //! The nodes of a profile, asked one after the other until one answers.
 //!
-//! A node is asked for its chain hash before anything else: one on another network than the pinned genesis document is an
-//! error, whatever else it would answer.
+//! A node is asked for its status before anything else: one on another network than the pinned genesis document is an error, whatever
+//! else it would answer. One that is catching up, or has not executed a block in which this wallet's own payment stood, is asked
+//! only if no other answers: whoever has just paid wants to see it in the balance.
 
 use crate::error::{Error, ErrorCode};
-use crate::files::Home;
+use crate::files::{self, Home};
 use crate::profile::{self, Config, Profile};
-use farthing_client::{Client, ClientError};
+use farthing_client::{Client, ClientError, ProblemCode};
 use farthing_core::address::AddressPrefix;
 use farthing_core::genesis::Genesis;
 use farthing_core::hash::ChainHash;
 use std::cell::Cell;
+use std::path::{Path, PathBuf};
 
 /// A network, and the nodes through which the wallet sees it.
 #[derive(Debug)]
@@ -24,6 +26,9 @@ pub struct Network {
     /// The hash of it.
     pub chain: ChainHash,
     nodes: Vec<Node>,
+    /// The newest block that is known to hold a payment of this wallet, and the file that remembers its height.
+    own_height: Cell<u64>,
+    own_height_file: PathBuf,
 }
 
 /// One node of a network.
@@ -31,7 +36,16 @@ pub struct Network {
 pub struct Node {
     /// Its API. Ask [`Network::check`] before anything of consequence.
     pub client: Client,
-    checked: Cell<bool>,
+    standing: Cell<Option<Standing>>,
+}
+
+/// What a node's status says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It answers for the newest state, with all that this wallet knows to be in a block.
+    Current,
+    /// It is catching up.
+    Behind,
 }
 
 impl Network {
@@ -42,12 +56,15 @@ impl Network {
         let nodes = profile
             .api
             .iter()
-            .map(|url| Ok(Node { client: Client::new(url)?, checked: Cell::new(false) }))
+            .map(|url| Ok(Node { client: Client::new(url)?, standing: Cell::new(None) }))
             .collect::<Result<Vec<_>, Error>>()?;
         if nodes.is_empty() {
             return Err(Error::usage(format!("profile {profile_name:?} has no API address: add it again with --api")));
         }
-        Ok(Network { profile_name, profile, chain: genesis.chain_hash(), genesis, nodes })
+        let chain = genesis.chain_hash();
+        let own_height_file = home.height(&chain);
+        let own_height = Cell::new(read_height(&own_height_file));
+        Ok(Network { profile_name, profile, chain, genesis, nodes, own_height, own_height_file })
     }
 
     /// What the network's addresses start with.
@@ -62,7 +79,7 @@ impl Network {
 
     /// Makes sure that a node is on this network.
     pub async fn check(&self, node: &Node) -> Result<(), NodeError> {
-        if node.checked.get() {
+        if node.standing.get().is_some() {
             return Ok(());
         }
         let status = node.client.status().await.map_err(NodeError::Client)?;
@@ -80,27 +97,85 @@ impl Network {
                 ),
             )));
         }
-        node.checked.set(true);
+        let is_current = status.ready && status.height >= self.own_height.get();
+        node.standing.set(Some(if is_current { Standing::Current } else { Standing::Behind }));
         Ok(())
+    }
+
+    /// Notes that a block holds a payment of this wallet, so that later commands ask nodes that have executed it.
+    pub fn saw_own_payment(&self, height: u64) {
+        if height <= self.own_height.replace(self.own_height.get().max(height)) {
+            return;
+        }
+        // Only a hint: without it, or with an older one, a node that is behind may be asked.
+        let folder = self.own_height_file.parent().expect("it stands in a folder");
+        if files::create_dir(folder).is_ok() {
+            let _ = std::fs::write(&self.own_height_file, height.to_string());
+        }
     }
 
     /// Asks one node after the other until one gives an answer that another would give as well.
     pub async fn ask<T>(&self, question: impl AsyncFn(&Client) -> Result<T, ClientError>) -> Result<T, Error> {
+        Ok(self.first_answer(question).await??)
+    }
+
+    /// [`Network::ask`], where the inner result is what a node said: an answer, or an error that other nodes would give as well.
+    ///
+    /// # Errors
+    /// If no node answers, or if one is on another network.
+    pub async fn first_answer<T>(
+        &self,
+        question: impl AsyncFn(&Client) -> Result<T, ClientError>,
+    ) -> Result<Result<T, ClientError>, Error> {
         let mut failures = Vec::new();
+        let mut behind = Vec::new();
         for node in &self.nodes {
-            let answer = match self.check(node).await {
-                Ok(()) => question(&node.client).await,
-                Err(NodeError::Client(error)) => Err(error),
+            match self.check(node).await {
+                Ok(()) => {}
+                Err(NodeError::Client(error)) => {
+                    failures.push((node, error));
+                    continue;
+                }
                 Err(NodeError::OtherNetwork(error)) => return Err(error),
-            };
-            match answer {
-                Ok(answer) => return Ok(answer),
-                Err(error) if error.another_may_answer() => failures.push(failure_of(node, &error)),
-                Err(error) => return Err(error.into()),
+            }
+            if node.standing.get() == Some(Standing::Behind) {
+                behind.push(node);
+                continue;
+            }
+            match question(&node.client).await {
+                Err(error) if another_may_say_more(&error) => failures.push((node, error)),
+                answer => return Ok(answer),
             }
         }
-        Err(unreachable_error(&failures))
+        for node in behind {
+            match question(&node.client).await {
+                Err(error) if another_may_say_more(&error) => failures.push((node, error)),
+                answer => return Ok(answer),
+            }
+        }
+        // That none knows is an answer, too.
+        match failures.iter().position(|(_, error)| another_may_know(error)) {
+            Some(known) => Ok(Err(failures.swap_remove(known).1)),
+            None => {
+                let failures: Vec<_> = failures.iter().map(|(node, error)| failure_of(node, error)).collect();
+                Err(unreachable_error(&failures))
+            }
+        }
     }
+}
+
+fn another_may_say_more(error: &ClientError) -> bool {
+    error.another_may_answer() || another_may_know(error)
+}
+
+/// Whether a node says that it has no such thing, where others may have it: pending transactions and old blocks.
+fn another_may_know(error: &ClientError) -> bool {
+    matches!(error.code(), Some(ProblemCode::NoSuchTransaction | ProblemCode::Pruned | ProblemCode::NotKept))
+}
+
+/// The height in a file; 0 if there is none.
+fn read_height(path: &Path) -> u64 {
+    std::fs::read_to_string(path).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// Why a node is not asked any further.

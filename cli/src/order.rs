@@ -118,9 +118,7 @@ impl<'a> Desk<'a> {
 
     /// Signs, sends and waits.
     pub async fn send(&self, secret: &SecretKey, operation: Operation) -> Result<Placed, Error> {
-        let deadline = Instant::now() + self.context.timeout;
-        let in_flight = self.prepare(secret, operation, deadline, &mut |_| Ok(())).await?;
-        self.finish(in_flight, deadline).await
+        self.send_recorded(secret, operation, &mut |_| Ok(())).await
     }
 
     /// Signs and sends as [`Desk::send`] does, after `record` has noted the signed bytes for itself.
@@ -130,25 +128,45 @@ impl<'a> Desk<'a> {
         operation: Operation,
         record: &mut dyn FnMut(&SignedTransaction) -> Result<(), Error>,
     ) -> Result<Placed, Error> {
-        let deadline = Instant::now() + self.context.timeout;
-        let in_flight = self.prepare(secret, operation, deadline, record).await?;
-        self.finish(in_flight, deadline).await
+        let in_flight = self.prepare(secret, operation, self.deadline(), record).await?;
+        self.finish(in_flight).await
     }
 
     /// Sends what is in the journal already, or what `signed` puts there, and waits.
     pub async fn send_again(&self, signed: SignedTransaction) -> Result<Placed, Error> {
-        let deadline = Instant::now() + self.context.timeout;
         let journal = self.journal()?;
-        let in_flight = match journal.claim(signed.transaction.nonce)? {
+        let in_flight = match self.claim(&journal, signed.transaction.nonce).await? {
             Some(in_flight) => in_flight,
-            None if journal.open_nonces()?.contains(&signed.transaction.nonce) => {
-                return Err(Error::usage(
-                    "another process of this wallet is sending it just now: try again in a moment",
-                ));
-            }
             None => journal.lock()?.record(signed, now_ms())?,
         };
-        self.finish(in_flight, deadline).await
+        self.finish(in_flight).await
+    }
+
+    /// Takes over what is in the journal under a number; `None` if there is nothing. Another command may be asking about it, or sending
+    /// it: this waits for that.
+    ///
+    /// # Errors
+    /// If the other one is not done in time.
+    pub async fn claim(&self, journal: &Journal, nonce: u64) -> Result<Option<InFlight>, Error> {
+        let deadline = self.deadline();
+        loop {
+            if let Some(in_flight) = journal.claim(nonce)? {
+                return Ok(Some(in_flight));
+            }
+            if !journal.open_nonces()?.contains(&nonce) {
+                return Ok(None);
+            }
+            if Instant::now() + WINDOW_POLL > deadline {
+                return Err(Error::usage(format!(
+                    "another process of this wallet is sending number {nonce} just now: try again in a moment"
+                )));
+            }
+            tokio::time::sleep(WINDOW_POLL).await;
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.context.timeout
     }
 
     /// The journal of this key.
@@ -225,10 +243,11 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Sends what is in the journal, and settles it wherever the outcome is known.
-    async fn finish(&self, in_flight: InFlight, deadline: Instant) -> Result<Placed, Error> {
+    /// Sends what is in the journal, and settles it wherever the outcome is known. The time to wait begins here: how long it took until
+    /// it was in the journal is no reason not to send it.
+    async fn finish(&self, in_flight: InFlight) -> Result<Placed, Error> {
         let started = Instant::now();
-        let delivery = deliver(self.network, &in_flight.entry, self.wait(), deadline).await;
+        let delivery = deliver(self.network, &in_flight.entry, self.wait(), self.deadline()).await;
         let took = started.elapsed();
         let (id, entry) = (in_flight.entry.id.to_string(), in_flight.entry.clone());
         let operation = &entry.signed.transaction.operation;

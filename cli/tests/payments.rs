@@ -3,6 +3,7 @@
 mod support;
 
 use farthing_core::block::ResultCode;
+use std::time::Duration;
 use support::{Behaviour, Node, Wallet, address, text};
 
 fn setting() -> (Node, Wallet) {
@@ -121,6 +122,18 @@ fn a_payment_that_nobody_has_executed_yet_can_be_cancelled() {
     node.set_then(Behaviour::Execute);
     assert_eq!(wallet.json(&["send", &text(2), "1 FAR"]).1["nonce"], 2);
     assert_eq!(received(&node), 1_000_000_000);
+
+    // Another command of the wallet may be asking what became of it: that is waited for, as long as one is willing to wait.
+    node.set_next(&[Behaviour::Hold]);
+    wallet.run(&["send", &text(2), "1 FAR", "--no-wait"]).ok();
+    let open = wallet.open_payments()[0].clone();
+    node.ledger.lock().unwrap().held.clear();
+    node.set_next(&[Behaviour::Reject(ResultCode::NoSuchHold)]);
+    let other = wallet.lock_for(&open, Duration::from_secs(3));
+    let nonce = open.trim_end_matches(".json");
+    wallet.run(&["cancel", nonce, "--timeout", "1"]).fails(2, &["another process of this wallet"]);
+    assert!(wallet.run(&["cancel", nonce]).ok().contains("is cancelled"));
+    other.join().unwrap();
     wallet.run(&["cancel", "0"]).fails(2, &["no transaction has the number"]);
 }
 

@@ -5,6 +5,7 @@ mod support;
 use farthing_client::DroppedReason;
 use farthing_core::block::ResultCode;
 use farthing_core::hash::Digest;
+use std::time::Duration;
 use support::{Behaviour, Node, Wallet, text};
 
 /// An address where nothing listens.
@@ -133,6 +134,35 @@ fn the_next_address_is_asked_when_one_does_not_answer() {
         assert_eq!((code, &value["error"]["code"]), (3, &"unreachable".into()));
         assert_eq!(value["error"]["tried"].as_array().unwrap().len(), 2);
     }
+}
+
+#[test]
+fn what_was_paid_is_seen_whichever_node_took_it() {
+    let (behind, current) = (Node::start(), Node::start());
+    let wallet = Wallet::on(&[&behind.url, &current.url]);
+    behind.set_then(Behaviour::Busy);
+    wallet.run(&["send", &text(2), "1 FAR"]).ok();
+    assert!(wallet.run(&["balance"]).ok().contains("4 FAR"), "the first node has not executed it");
+    drop(current);
+    assert!(wallet.run(&["balance"]).ok().contains("5 FAR"), "an old answer is better than none");
+}
+
+#[test]
+fn a_node_that_is_catching_up_is_asked_last() {
+    let (behind, current) = (Node::start(), Node::start());
+    behind.ledger.lock().unwrap().is_ready = false;
+    Wallet::on(&[&current.url]).run(&["send", &text(2), "1 FAR"]).ok();
+    assert!(Wallet::on(&[&behind.url, &current.url]).run(&["balance"]).ok().contains("4 FAR"));
+    assert!(Wallet::on(&[&behind.url, NOBODY]).run(&["balance"]).ok().contains("5 FAR"));
+}
+
+#[test]
+fn the_time_to_wait_begins_when_the_payment_is_written_down() {
+    let (_node, wallet) = setting();
+    wallet.run(&["send", &text(2), "1 FAR"]).ok();
+    let other = wallet.lock_for("lock", Duration::from_millis(1_500));
+    wallet.run(&["send", &text(2), "1 FAR", "--timeout", "1"]).ok();
+    other.join().unwrap();
 }
 
 #[test]

@@ -101,7 +101,10 @@ impl ClientError {
     pub fn another_may_answer(&self) -> bool {
         match self {
             ClientError::Address { .. } => false,
-            ClientError::Problem(problem) => problem.status >= 500 || problem.code == ProblemCode::TooManyRequests,
+            ClientError::Problem(problem) => {
+                problem.status >= 500
+                    || matches!(problem.code, ProblemCode::TooManyRequests | ProblemCode::RequestTimeout)
+            }
             _ => true,
         }
     }

@@ -201,7 +201,7 @@ fn execute(body: &[u8], node: usize, behaviour: Behaviour, ledger: &Mutex<Ledger
             ledger.rejected += 1;
         } else if behaviour == Behaviour::RefusesHalf && sender.0[0] < 128 {
             status.status = TransactionState::Dropped;
-            status.reason = Some(DroppedReason::MempoolFull);
+            status.reason = Some(DroppedReason::InsufficientBandwidth);
             ledger.dropped += 1;
         } else {
             let earlier = ledger.executed.entry(sender).or_default().insert(nonce, bytes.clone());

@@ -21,10 +21,7 @@ pub async fn run(context: &Context, args: CancelArgs) -> Result<(), Error> {
     let desk = Desk::open(context, &network, &args.signing)?;
     let high = desk.nonce_high().await?;
     let journal = desk.journal()?;
-    let open = journal.claim(args.nonce)?;
-    if open.is_none() && journal.open_nonces()?.contains(&args.nonce) {
-        return Err(Error::usage(format!("another process of this wallet is sending number {} just now", args.nonce)));
-    }
+    let open = desk.claim(&journal, args.nonce).await?;
     if args.nonce == 0 || args.nonce > high.saturating_add(crate::journal::WINDOW) {
         return Err(Error::usage(format!("no transaction has the number {}: the highest seen is {high}", args.nonce)));
     }

@@ -5,18 +5,21 @@
 use super::send::parse_amount;
 use super::{Context, random};
 use crate::args::{LinkCommand, SigningArgs};
+use crate::delivery::{Delivery, deliver};
 use crate::error::{Error, ErrorCode};
 use crate::files;
+use crate::journal::Entry;
 use crate::network::Network;
 use crate::order::{Desk, has_account};
 use crate::{output, prompt};
-use farthing_client::{PaymentLink, PaymentLinkError, ProblemCode, transfer, validity_ms};
+use farthing_client::{PaymentLink, PaymentLinkError, ProblemCode, TransactionState, Wait, transfer, validity_ms};
 use farthing_core::address::Address;
 use farthing_core::amount::Amount;
 use farthing_core::keys::SecretKey;
 use farthing_core::transaction::{Operation, Output};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// The most bytes of a kept link.
 const LINK_BYTES_MAX: u64 = 1_024;
@@ -122,20 +125,18 @@ async fn claim(context: &Context, network: &Network, link: &str, to: Option<&str
     let signed = transfer(&network.chain, &link.key, account.next_nonce, valid_until_ms, outputs)
         .map_err(|error| Error::local(error.to_string()))?;
     // Its key is in the link and nowhere in the wallet: if the outcome is not known, claiming again is harmless.
-    let query = farthing_client::SubmitQuery {
-        wait: farthing_client::Wait::Final,
-        timeout_ms: Some(u64::try_from(context.timeout.as_millis()).unwrap_or(u64::MAX).min(60_000)),
-    };
-    let sent = std::slice::from_ref(&signed);
-    let answer = network.ask(async |client| client.submit(sent, query).await).await?;
-    let status =
-        answer.transactions.into_iter().next().ok_or_else(|| Error::new(ErrorCode::Unreachable, "no answer"))?;
-    match (status.status, status.code) {
-        (farthing_client::TransactionState::Executed, _) => {}
-        (farthing_client::TransactionState::Pending, _) => {
-            let message = "the claim is on its way: claim again in a moment to see whether it went through";
-            return Err(Error::new(ErrorCode::OutcomeUnknown, message).with("id", status.id.to_string()));
+    let id = signed.transaction.id(&network.chain);
+    let entry = Entry { id, created_ms: super::now_ms(), signed };
+    let status = match deliver(network, &entry, Wait::Final, Instant::now() + context.timeout).await {
+        Delivery::Settled(status) | Delivery::Refused(status) | Delivery::Accepted(status) => status,
+        Delivery::NotSent(error) => return Err(error),
+        Delivery::Unknown { last } => {
+            let message = format!("whether the money was claimed is not known: {last}; claim again in a moment to see");
+            return Err(Error::new(ErrorCode::OutcomeUnknown, message).with("id", id.to_string()));
         }
+    };
+    match (status.status, status.code) {
+        (TransactionState::Executed, _) => {}
         (_, Some(code)) => {
             return Err(Error::new(
                 ErrorCode::Rejected,

@@ -27,8 +27,12 @@ use farthing_core::keys::SecretKey;
 use farthing_core::receipt::{Receipt, transaction_path, transactions_root};
 use farthing_core::transaction::{SignedTransaction, TransactionId};
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// How the node treats one submission.
@@ -71,6 +75,8 @@ pub struct Ledger {
     pub timestamp_ms: u64,
     /// What the node says is its chain, if not the truth.
     pub other_chain: Option<Digest>,
+    /// Whether the node says that it answers for the newest state.
+    pub is_ready: bool,
 }
 
 type Shared = Arc<Mutex<Ledger>>;
@@ -125,6 +131,7 @@ impl Node {
             receipts: BTreeMap::new(),
             timestamp_ms: 1_000,
             other_chain: None,
+            is_ready: true,
         }));
         let router = Router::new()
             .route("/v1/status", get(status))
@@ -285,8 +292,8 @@ async fn status(State(ledger): State<Shared>) -> Json<NodeStatus> {
         mempool_transactions: 0,
         mempool_bytes: 0,
         uptime_s: 1,
-        catching_up: false,
-        ready: true,
+        catching_up: !ledger.is_ready,
+        ready: ledger.is_ready,
     })
 }
 
@@ -446,11 +453,25 @@ impl Wallet {
         (run.code, value.unwrap_or_else(|error| panic!("not one JSON value ({error}): {run:?}")))
     }
 
+    /// The folder of the journal.
+    pub fn journal(&self) -> PathBuf {
+        let chain = genesis(1_000).chain_hash();
+        self.folder.path().join(format!("home/journal/{chain}/{}", key(1).public_key()))
+    }
+
+    /// Locks a file of the journal, as another process of the wallet does, for so long.
+    pub fn lock_for(&self, name: &str, time: Duration) -> JoinHandle<()> {
+        let file = File::options().read(true).open(self.journal().join(name)).unwrap();
+        file.lock().unwrap();
+        std::thread::spawn(move || {
+            std::thread::sleep(time);
+            drop(file);
+        })
+    }
+
     /// The journal files of unsettled payments.
     pub fn open_payments(&self) -> Vec<String> {
-        let chain = genesis(1_000).chain_hash();
-        let folder = self.folder.path().join(format!("home/journal/{chain}/{}", key(1).public_key()));
-        let Ok(files) = std::fs::read_dir(folder) else { return Vec::new() };
+        let Ok(files) = std::fs::read_dir(self.journal()) else { return Vec::new() };
         let mut names: Vec<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
         names.retain(|name| name.ends_with(".json"));
         names.sort();

@@ -217,9 +217,14 @@ impl Run {
         let start = Instant::now();
         let end = start + Duration::from_secs(self.seconds.into());
         let mut next_tick = start;
-        while self.sent < self.schedule.total() && Instant::now() < end + LATE_MAX {
-            if Instant::now() >= next_tick {
+        loop {
+            let now = Instant::now();
+            if now >= next_tick {
                 next_tick = self.send_due(&nodes, &mut requests, start, end + DRAIN);
+            }
+            // Whoever was held up until now has sent what was due: what is left is what the bounds on open requests kept back.
+            if self.sent == self.schedule.total() || now >= end + LATE_MAX {
+                break;
             }
             tokio::select! {
                 Some(settled) = requests.join_next() => self.record(settled.expect("a request's task does not panic")),

@@ -164,6 +164,8 @@ async fn judge(client: &Client, status: &TransactionStatus, attempt: u32) -> Opt
                 _ => None,
             }
         }
+        // There will be room.
+        (TransactionState::Dropped, Some(DroppedReason::MempoolFull | DroppedReason::SenderLimit)) => None,
         (TransactionState::Dropped, Some(DroppedReason::Other) | None) if attempt + 1 < REFUSALS_MAX => None,
         (TransactionState::Dropped, _) => Some(Outcome::Dropped),
     }
