@@ -5,7 +5,7 @@ use super::load::{Load, LoadOptions};
 use super::node::{NodeProcess, Usage};
 use super::proxy::Proxies;
 use super::{PATIENCE, exclusively, program, unix_ms, wait_for};
-use farthing_client::{Client, NodeStatus};
+use farthing_client::{Client, NodeStatus, ValidatorView};
 use farthing_core::address::{Address, AddressPrefix};
 use farthing_core::amount::Amount;
 use farthing_core::genesis::{Genesis, Parameters, Validator};
@@ -18,7 +18,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -315,33 +315,54 @@ impl Cluster {
         (process.said(), status)
     }
 
-    /// What a node says of itself, if it answers.
+    /// What a node says of itself, if it answers soon.
     pub fn status(&self, node: usize) -> Option<NodeStatus> {
         let client = self.client(node);
         self.block_on(async { tokio::time::timeout(Duration::from_secs(2), client.status()).await.ok()?.ok() })
     }
 
-    /// Waits until all running nodes have executed a commit that did not exist when this was called, and returns how long it took.
+    /// What a node that runs says of itself, asked until it answers.
     ///
     /// # Panics
-    /// If it takes longer than [`super::RESUME_MAX`].
-    pub fn wait_until_commits_resume(&self) -> Duration {
-        let started = Instant::now();
+    /// If it does not within [`PATIENCE`].
+    pub fn status_of(&self, node: usize) -> NodeStatus {
+        wait_for(&format!("node {node} to tell its status"), PATIENCE, || self.status(node))
+    }
+
+    /// What a node that runs says of all validators, asked until it answers.
+    ///
+    /// # Panics
+    /// If it does not within [`PATIENCE`].
+    pub fn validators_of(&self, node: usize) -> Vec<ValidatorView> {
+        let what = format!("node {node} to tell of the validators");
+        wait_for(&what, PATIENCE, || self.block_on(self.client(node).validators()).ok())
+    }
+
+    /// Waits until all running nodes have executed a commit that did not exist when this was called, and returns how long it took
+    /// once they had told where they were.
+    ///
+    /// # Panics
+    /// If it takes longer than `patience`.
+    pub fn wait_until_commits_resume(&self, patience: Duration) -> Duration {
         let running: Vec<usize> = (0..self.count()).filter(|node| self.is_started(*node)).collect();
-        let highest = running.iter().filter_map(|node| self.status(*node)).map(|status| status.commit_index).max();
-        let highest = highest.expect("some node answers");
+        let highest = running.iter().map(|node| self.status_of(*node).commit_index).max().expect("some node runs");
+        let started = Instant::now();
         for node in running {
             let what = format!("node {node} to go on after commit {highest}");
-            wait_for(&what, super::RESUME_MAX.saturating_sub(started.elapsed()), || {
+            wait_for(&what, patience.saturating_sub(started.elapsed()), || {
                 self.status(node).filter(|status| status.commit_index > highest)
             });
         }
         started.elapsed()
     }
 
-    /// A figure of a node's `/metrics`, summed over its labels; 0 if it has none yet.
+    /// A figure of the `/metrics` of a node that runs, summed over its labels; 0 if it has none yet.
+    ///
+    /// # Panics
+    /// If it does not answer within [`PATIENCE`].
     pub fn metric(&self, node: usize, name: &str) -> u64 {
-        let text = http_get(self.api_address(node), "/metrics").expect("the node answers");
+        let what = format!("node {node} to tell its metrics");
+        let text = wait_for(&what, PATIENCE, || http_get(self.api_address(node), "/metrics").ok());
         let mut sum = 0.0;
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let rest = line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{']));
@@ -395,11 +416,14 @@ pub fn http_get(address: SocketAddr, path: &str) -> std::io::Result<String> {
     Ok(answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
 }
 
-/// So many free ports.
+/// So many free ports, which the system gives to no outgoing connection before somebody listens on them.
 pub fn free_ports(count: usize) -> Vec<u16> {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
     // All are held until the last is found, so that none comes twice.
     let mut held: Vec<TcpListener> = Vec::new();
-    let mut random = crate::sim::random::Random::new(unix_ms(), &format!("ports {}", std::process::id()));
+    // Two tests may ask in the same millisecond.
+    let (process, call) = (std::process::id(), CALLS.fetch_add(1, Ordering::Relaxed));
+    let mut random = crate::sim::random::Random::new(unix_ms(), &format!("ports {process} {call}"));
     while held.len() < count {
         let port = random.range(u64::from(PORTS.start)..=u64::from(PORTS.end) - 1) as u16;
         held.extend(TcpListener::bind(("127.0.0.1", port)));

@@ -297,11 +297,18 @@ fn acknowledged(node: usize, status: &TransactionStatus, started: Instant) -> Op
     }
 }
 
-/// The longest that any of these took to be final.
-pub fn slowest(entries: &[Entry]) -> Duration {
+/// How long those of these that became final took, the quickest first.
+pub fn latencies(entries: &[Entry]) -> Vec<Duration> {
     let times = entries.iter().filter_map(|entry| match entry.outcome {
         Outcome::Acknowledged { after, .. } => Some(after),
         _ => None,
     });
-    times.max().unwrap_or_default()
+    let mut times: Vec<Duration> = times.collect();
+    times.sort_unstable();
+    times
+}
+
+/// The longest that any of these took to be final.
+pub fn slowest(entries: &[Entry]) -> Duration {
+    latencies(entries).last().copied().unwrap_or_default()
 }

@@ -190,7 +190,12 @@ async fn write(
             to.write_all(&GARBAGE).await.ok()?;
         }
         if let Some(rate) = now.bytes_per_second {
-            sleep(Duration::from_secs_f64(chunk.len() as f64 / rate as f64)).await;
+            let is_changed = flow.wait_for(|flow| flow.bytes_per_second != now.bytes_per_second);
+            tokio::select! {
+                () = sleep(Duration::from_secs_f64(chunk.len() as f64 / rate as f64)) => {}
+                // As good as new, at once.
+                _ = is_changed => {}
+            }
         }
         // It may have been blocked while this waited.
         flow.wait_for(|flow| !flow.blocked).await.ok()?;

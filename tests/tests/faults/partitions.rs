@@ -1,7 +1,8 @@
 //! Links that fail: partitions, one-way and two-way, delays, stalls, flapping, cuts.
 
 use farthing_tests::processes::load::{Load, slowest};
-use farthing_tests::processes::{Cluster, Options, PATIENCE, RESUME_MAX, audit, random};
+use farthing_tests::processes::{Cluster, Options, PATIENCE, RESUME_MAX, audit, random, wait_for};
+use std::ops::Range;
 use std::time::Duration;
 
 const RATE: u32 = 100;
@@ -14,21 +15,19 @@ fn partitions_stop_minorities_only_and_heal() {
 
     // Two and two: nobody has a quorum. Once what was under way has arrived nothing is decided, until they meet again.
     cluster.links().partition(&[0, 1]);
+    let before = resting_commit(&cluster, 0..4);
     std::thread::sleep(Duration::from_secs(2));
-    let newest = || (0..4).map(|node| cluster.status(node).expect("it answers").commit_index).max();
-    let before = newest();
-    std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(newest(), before, "two of four made commits");
+    assert_eq!(newest_commit(&cluster, 0..4), before, "two of four made commits");
     heal(&cluster, &load, "2|2");
 
     // One and three: the three go on.
     cluster.links().partition(&[3]);
     load.wait_for_more(50, RESUME_MAX);
-    let alone = cluster.status(3).expect("it answers").commit_index;
+    let alone = resting_commit(&cluster, 3..4);
     // Longer than a silent peer is waited for, so that connections have to be made anew.
     std::thread::sleep(Duration::from_secs(11));
     load.wait_for_more(20, RESUME_MAX);
-    let still = cluster.status(3).expect("it answers").commit_index;
+    let still = newest_commit(&cluster, 3..4);
     assert!(still <= alone + 2, "one of four made commits: {alone} and then {still}");
     heal(&cluster, &load, "1|3");
 
@@ -102,10 +101,26 @@ fn a_pair(random: &mut farthing_tests::sim::random::Random) -> (usize, usize) {
     (from, (from + 1 + random.position(3)) % 4)
 }
 
+/// The newest commit that one of these nodes has executed.
+fn newest_commit(cluster: &Cluster, nodes: Range<usize>) -> u64 {
+    nodes.map(|node| cluster.status_of(node).commit_index).max().expect("there are some")
+}
+
+/// The newest commit of these nodes, which can make no more, once it has stayed the same for two seconds: a node that is held up
+/// executes what it got before it was cut off some time later.
+fn resting_commit(cluster: &Cluster, nodes: Range<usize>) -> u64 {
+    let mut newest = newest_commit(cluster, nodes.clone());
+    wait_for("commits without a quorum to end", PATIENCE, || {
+        std::thread::sleep(Duration::from_secs(2));
+        let before = std::mem::replace(&mut newest, newest_commit(cluster, nodes.clone()));
+        (newest == before).then_some(newest)
+    })
+}
+
 /// Makes the links whole again; commits must go on at all nodes, and transfers be final.
 fn heal(cluster: &Cluster, load: &Load, what: &str) {
     cluster.links().heal();
-    let resumed = cluster.wait_until_commits_resume();
+    let resumed = cluster.wait_until_commits_resume(RESUME_MAX);
     load.wait_for_more(20, RESUME_MAX);
     eprintln!("{what}: commits resumed {} ms after healing", resumed.as_millis());
 }

@@ -56,9 +56,10 @@ fn tear(cluster: &mut Cluster, victim: usize, random: &mut Random) -> Wal {
     for _ in 0..5 {
         cluster.kill(victim);
         let _ = fs::remove_file(&record);
-        let injection = format!("fdatasync:signal=KILL:when={}", random.range(20..=80));
+        let injection = format!("fdatasync:signal=KILL:when={}", random.range(20..=40));
         cluster.launch(victim, &Launch::recorded(&record, &[injection]));
-        let died = cluster.process(victim).wait_for_exit(PATIENCE).is_some();
+        // Every system call takes its time under strace, the more so on a busy machine.
+        let died = cluster.process(victim).wait_for_exit(3 * PATIENCE).is_some();
         assert!(died, "it never came to sync so often");
         let torn = wal::newest(&cluster.database(victim), &record).expect("it wrote to its log");
         cluster.kill(victim);
@@ -82,8 +83,7 @@ fn check_copies(cluster: &Cluster, victim: usize, torn: &Wal, cuts: &[u64], load
     let synced = contents[0];
     // What it sent: its peers hold no vertex of it that its own disk may have lost.
     for peer in (0..cluster.count()).filter(|peer| *peer != victim) {
-        let validators = cluster.block_on(cluster.client(peer).validators()).expect("the peer answers");
-        let sent = validators[victim].last_round;
+        let sent = cluster.validators_of(peer)[victim].last_round;
         assert!(synced.signed.unwrap_or(0) >= sent, "node {peer} has a vertex of round {sent}, synced is {synced:?}");
     }
     // What it told clients: a transfer that is final stands in a commit that is synced.
