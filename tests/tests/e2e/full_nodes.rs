@@ -9,11 +9,16 @@ use farthing_consensus::vertex::Author;
 use farthing_core::genesis::Genesis;
 use farthing_core::keys::SecretKey;
 use farthing_node::network::{FollowerLimits, Member, Network, NetworkConfig, NetworkEvent, Outbound, Peer};
+use farthing_tests::processes::cluster::free_ports;
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// How long a payment by a full node may take with one validator hanging. Without a fault elsewhere it takes a second or two; more
+/// is for the machine, on which another testnet runs.
+const PAYMENT_MAX: Duration = Duration::from_secs(20);
 
 /// Starts a full node of the testnet, and waits until it answers for the newest state.
 pub fn full_node(testnet: &Testnet<'_>, name: &str) -> (Node, String) {
@@ -25,7 +30,7 @@ pub fn full_node(testnet: &Testnet<'_>, name: &str) -> (Node, String) {
     let mut network = toml::Table::new();
     network.insert("listen".into(), vec!["/ip4/127.0.0.1/tcp/0"].into());
     network.insert("peers".into(), config(testnet.node_home(0))["network"]["peers"].clone());
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+    let port = free_ports(1)[0];
     let api = toml::Table::from_iter([("listen".to_owned(), format!("127.0.0.1:{port}").into())]);
     let config = toml::Table::from_iter([("network".to_owned(), network.into()), ("api".to_owned(), api.into())]);
     fs::write(node.join("config.toml"), config.to_string()).expect("room");
@@ -73,7 +78,8 @@ fn a_full_node_forwards_and_passes_over_validators_that_hang_or_die() {
     };
     let before = balance(&home, testnet.address(2));
     pay(&[]);
-    assert_eq!(balance(&home, testnet.address(2)), before + 5);
+    // Final at the full node, it may still be on its way to the validator that is asked here.
+    wait_for("the first payment", || (balance(&home, testnet.address(2)) == before + 5).then_some(()));
 
     // One validator hangs: connected, but it answers nothing. Whichever it forwards to, each payment is soon final.
     testnet.signal(1, "STOP");
@@ -82,7 +88,7 @@ fn a_full_node_forwards_and_passes_over_validators_that_hang_or_die() {
         let started = Instant::now();
         let paid: Value = pay(&[]);
         assert_eq!(paid["status"], "executed", "{paid}");
-        assert!(started.elapsed() < Duration::from_secs(8), "payment {number} took {:?}", started.elapsed());
+        assert!(started.elapsed() < PAYMENT_MAX, "payment {number} took {:?}", started.elapsed());
     }
     // Then it is gone for good, while a payment is on its way.
     pay(&["--no-wait"]);
@@ -120,11 +126,15 @@ fn greedy_followers_do_not_slow_the_chain_down() {
     let crowded = testnet.load(300, 6, true);
     drop(stop);
     greedy.join().expect("no panic");
-    assert_eq!(alone["final"], alone["submitted"], "{alone}");
-    assert_eq!(crowded["final"], crowded["submitted"], "{crowded}");
-    println!("alone {}, with {GREEDY} greedy followers {}", alone["latency_ms"], crowded["latency_ms"]);
-    let (p50, crowded_p50) = (alone["latency_ms"]["p50"].as_f64(), crowded["latency_ms"]["p50"].as_f64());
-    assert!(crowded_p50 < p50.map(|p50| 3.0 * p50 + 500.0), "{p50:?} ms alone, {crowded_p50:?} ms crowded");
+    // Other tests come and go meanwhile: what they cost is judged by the worse of before and after.
+    let afterwards = testnet.load(300, 4, false);
+    let p50 = |report: &Value| {
+        assert_eq!(report["final"], report["submitted"], "{report}");
+        report["latency_ms"]["p50"].as_f64().expect("a number")
+    };
+    let (before, crowded, afterwards) = (p50(&alone), p50(&crowded), p50(&afterwards));
+    println!("half are final in {before} ms, with {GREEDY} greedy followers in {crowded} ms, then in {afterwards} ms");
+    assert!(crowded < 3.0 * before.max(afterwards) + 500.0, "{before} ms, {crowded} ms crowded, {afterwards} ms after");
 }
 
 /// The members of the committee, with the addresses that the first validator knows of the others.

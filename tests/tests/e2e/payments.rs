@@ -113,7 +113,7 @@ fn wait_out_midnight() {
     const DAY_MS: u128 = 86_400_000;
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
     let left = DAY_MS - now_ms % DAY_MS;
-    if left < 90_000 {
+    if left < 300_000 {
         std::thread::sleep(Duration::from_millis(left as u64 + 2_000));
     }
 }
