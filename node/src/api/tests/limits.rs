@@ -130,10 +130,18 @@ async fn requests_beyond_the_rate_are_told_when_to_come_again() {
         request.extensions_mut().insert(PeerAddress(address.parse().expect("an address")));
         router.call(request).await.expect("infallible")
     };
-    for status in [200, 200, 429] {
-        assert_eq!(ask("203.0.113.7").await.status(), status);
-    }
-    let refused = ask("203.0.113.7").await;
+    // Two at once, and one more for every second that this test is held up.
+    let mut allowed = 0;
+    let refused = loop {
+        let answer = ask("203.0.113.7").await;
+        if answer.status() == 429 {
+            break answer;
+        }
+        assert_eq!(answer.status(), 200);
+        allowed += 1;
+        assert!(allowed < 10, "there is no bound");
+    };
+    assert!(allowed >= 2, "{allowed} requests are allowed at once");
     assert_eq!(refused.headers()["retry-after"], "1");
     assert_eq!(refused.headers()["content-type"], "application/problem+json");
     let body = axum::body::to_bytes(refused.into_body(), 10_000).await.expect("a body");
@@ -183,7 +191,8 @@ async fn bodies_are_bounded_in_all() {
     let body = signed.encode().repeat(8);
     assert!((1_000..2_000).contains(&body.len()));
     let mut first = server.connect().await;
-    let path = "/v1/transactions?wait=final&timeout_ms=1000";
+    // Long enough for the second submission to come while the first is held.
+    let path = "/v1/transactions?wait=final&timeout_ms=5000";
     let request = request_bytes("POST", path, "content-type: application/octet-stream\r\n", &body);
     first.write_all(&request).await.expect("a connection");
     while server.node.submissions() == 0 {
@@ -218,7 +227,7 @@ async fn a_flood_of_connections_leaves_room_for_others() {
     // The time for headers makes room for everybody in turn.
     let start = Instant::now();
     assert_eq!(server.get("/healthz").await.status, 200);
-    assert!(start.elapsed() < Duration::from_secs(5), "it waited {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(15), "it waited {:?}", start.elapsed());
 }
 
 #[tokio::test]
