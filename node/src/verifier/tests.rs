@@ -144,13 +144,29 @@ fn verdicts_are_remembered_within_bounds() {
 
 #[tokio::test]
 async fn a_flood_of_one_author_does_not_delay_the_others() {
-    let (verifier, mut outcomes) = start();
-    // Bad payloads of one validator, seconds of work together, then a good one of another, and a client.
+    const FLOOD: usize = 200;
+    // Bad payloads of one validator, seconds of work together.
     let mut bad = encoded(1, 1, 500);
     bad.extend(with_bad_signature(1, 501).encode());
-    let (bad, good) = (vertex(3, bad), vertex(0, encoded(2, 1, 3)));
-    let flood = 200;
-    for _ in 0..flood {
+    let flood = vec![vertex(3, bad); FLOOD];
+    // This thread may be held up between two lines while the flood is checked, though hardly every time.
+    let mut attempts = Vec::new();
+    for _ in 0..3 {
+        let (payload, client) = checked_before_others(&flood).await;
+        // In the order of arrival all of the flood would have come first.
+        if payload < FLOOD / 4 && client < FLOOD / 2 {
+            return;
+        }
+        attempts.push((payload, client));
+    }
+    panic!("so many payloads of the flood came before another author's payload and before a client: {attempts:?}");
+}
+
+/// How much of a flood is checked before the payload of another author, and before a client's transaction, that come after it.
+async fn checked_before_others(flood: &[VerifiedVertex]) -> (usize, usize) {
+    let (verifier, mut outcomes) = start();
+    let good = vertex(0, encoded(2, 1, 3));
+    for bad in flood {
         verifier.check_vertex(bad.clone());
     }
     verifier.check_vertex(good);
@@ -164,10 +180,8 @@ async fn a_flood_of_one_author_does_not_delay_the_others() {
         }
         before += 1;
     }
-    // In the order of arrival all of the flood would have come first. (This thread may have been held up between two lines.)
-    assert!(before < flood / 4, "{before} payloads of the flood came first");
     assert!(matches!(checked.await.expect("no panic").as_deref(), Ok([Ok(_)])));
-    assert!(before + outcomes.len() < flood / 2, "{} more before the client", outcomes.len());
+    (before, before + outcomes.len())
 }
 
 #[tokio::test]
