@@ -21,6 +21,15 @@ fn size(directory: &Path, extension: &str) -> (u64, usize) {
     (sizes.iter().sum(), sizes.len())
 }
 
+/// Waits until `check` is content: threads in the background merge tables and remove files. What it found otherwise is the error.
+fn eventually(check: impl Fn() -> Result<(), String>) {
+    let started = Instant::now();
+    while let Err(found) = check() {
+        assert!(started.elapsed() < Duration::from_secs(20), "{found}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn an_idle_node_takes_no_more_and_no_more_disk() {
     let directory = tempfile::tempdir().unwrap();
@@ -40,11 +49,16 @@ fn an_idle_node_takes_no_more_and_no_more_disk() {
             storage.prune(&RETENTION).unwrap();
         }
         if index.is_multiple_of(5_000) {
-            let (tables, table_count) = size(directory.path(), "sst");
-            let (logs, log_count) = size(directory.path(), "log");
-            assert!(tables < 32 * MIB && table_count < 60, "{tables} bytes in {table_count} tables at {index}");
-            assert!(logs < 96 * MIB && log_count < 20, "{logs} bytes in {log_count} logs at {index}");
-            assert!(storage.usage().unwrap() < 130 * MIB);
+            eventually(|| {
+                let (tables, table_count) = size(directory.path(), "sst");
+                let (logs, log_count) = size(directory.path(), "log");
+                let usage = storage.usage().unwrap();
+                let fits = tables < 32 * MIB && table_count < 60 && logs < 96 * MIB && log_count < 20;
+                let found = format!(
+                    "{tables} bytes in {table_count} tables, {logs} in {log_count} logs, usage {usage} at {index}"
+                );
+                (fits && usage < 130 * MIB).then_some(()).ok_or(found)
+            });
         }
     }
     assert!(written > 95 * MIB, "too little to show anything");
@@ -73,8 +87,10 @@ fn the_payloads_of_a_busy_node_give_their_disk_back() {
         }
     }
     // Of 187 MiB some 50 are to be kept.
-    let (tables, _) = size(directory.path(), "sst");
-    assert!(tables < 120 * MIB, "{tables} bytes in tables");
+    eventually(|| {
+        let (tables, _) = size(directory.path(), "sst");
+        (tables < 120 * MIB).then_some(()).ok_or(format!("{tables} bytes in tables"))
+    });
 }
 
 #[test]
@@ -95,16 +111,11 @@ fn small_tables_are_merged() {
         while storage.prune(&RETENTION).unwrap() {}
     }
     let _storage = open(directory.path());
-    let started = Instant::now();
-    loop {
+    eventually(|| {
         let (_, tables) = size(directory.path(), "sst");
         let files = std::fs::read_dir(directory.path()).unwrap().count();
-        if tables < 70 && files < tables + 20 {
-            break;
-        }
-        assert!(started.elapsed() < Duration::from_secs(20), "{tables} tables, {files} files");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        (tables < 70 && files < tables + 20).then_some(()).ok_or(format!("{tables} tables, {files} files"))
+    });
 }
 
 /// What an encoded transaction takes on disk after a compaction, all in all: at most 1.3 times itself.
