@@ -232,15 +232,23 @@ fn open_log(log: &Path) -> std::io::Result<File> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::io::Write as _;
 
     /// A program that stands in for `farthing-node`, as a shell script.
-    fn script(directory: &Path, body: &str) -> PathBuf {
+    ///
+    /// A shell writes it: if this process had it open for writing, a child that another test forks meanwhile would have it open
+    /// too, until it executes a program of its own, and nobody can execute a file that is open for writing.
+    pub(crate) fn script(directory: &Path, body: &str) -> PathBuf {
         let path = directory.join("node.sh");
-        fs::write(&path, format!("#!/bin/sh\n{body}\n")).expect("written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("set");
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "cat > \"$0\" && chmod 700 \"$0\""]).arg(&path).stdin(Stdio::piped());
+        let mut shell = shell.spawn().expect("a shell");
+        let mut input = shell.stdin.take().expect("a pipe");
+        write!(input, "#!/bin/sh\n{body}\n").expect("it reads");
+        drop(input);
+        assert!(shell.wait().expect("ended").success());
         path
     }
 

@@ -134,13 +134,8 @@ async fn start_and_watch(
     fleet: &mut Fleet,
     reporter: Reporter,
 ) -> anyhow::Result<()> {
-    let topology = load_or_make(state, validators, binaries, reporter).await?;
-    for place in &topology.validators {
-        let process = NodeProcess::start(&binaries.node, &place.name, &Topology::home(state, place))?;
-        reporter.say(&format!("started {}  pid {}  {}", place.name, process.pid(), place.api()));
-        fleet.push(process);
-    }
-    wait_until_ready(&topology, fleet, READY_TIMEOUT).await?;
+    let mut topology = load_or_make(state, validators, binaries, reporter).await?;
+    start_all(&mut topology, state, binaries, fleet, reporter, READY_TIMEOUT).await?;
 
     let apis: Vec<String> = topology.validators.iter().map(Place::api).collect();
     let genesis = state.join(GENESIS_FILE);
@@ -184,18 +179,53 @@ async fn load_or_make(
     reporter.say(&format!("going on with the testnet of {kept} validators in {}", state.path().display()));
     // Validators of a launcher that was killed just now need a moment to stop.
     let deadline = Instant::now() + PORTS_TIMEOUT;
-    let mut taken = topology.taken_ports();
-    while !taken.is_empty() && Instant::now() < deadline {
+    while !topology.taken_ports().is_empty() && Instant::now() < deadline {
         tokio::time::sleep(READY_POLL).await;
-        taken = topology.taken_ports();
     }
-    if !taken.is_empty() {
-        let taken: Vec<String> = taken.iter().map(u16::to_string).collect();
-        reporter.say(&format!("another process listens on port {}: moving to other ports", taken.join(", ")));
-        topology.choose_ports()?;
-    }
+    leave_taken_ports(&mut topology, reporter)?;
     topology.save(state)?;
     Ok(topology)
+}
+
+/// Chooses other ports if another process listens on one, and tells whether it did.
+fn leave_taken_ports(topology: &mut Topology, reporter: Reporter) -> anyhow::Result<bool> {
+    let taken: Vec<String> = topology.taken_ports().iter().map(u16::to_string).collect();
+    if taken.is_empty() {
+        return Ok(false);
+    }
+    reporter.say(&format!("another process listens on port {}: moving to other ports", taken.join(", ")));
+    topology.choose_ports()?;
+    Ok(true)
+}
+
+/// Starts all validators and waits until they take transactions. Between a look at their ports and that moment another process may
+/// take one; then they are started once more, on other ports.
+async fn start_all(
+    topology: &mut Topology,
+    state: &StateDirectory,
+    binaries: &Binaries,
+    fleet: &mut Fleet,
+    reporter: Reporter,
+    timeout: Duration,
+) -> anyhow::Result<()> {
+    let start = |topology: &Topology, fleet: &mut Fleet| {
+        for place in &topology.validators {
+            let process = NodeProcess::start(&binaries.node, &place.name, &Topology::home(state, place))?;
+            reporter.say(&format!("started {}  pid {}  {}", place.name, process.pid(), place.api()));
+            fleet.push(process);
+        }
+        anyhow::Ok(())
+    };
+    start(topology, fleet)?;
+    let Err(error) = wait_until_ready(topology, fleet, timeout).await else { return Ok(()) };
+    fleet.stop(STOP_GRACE).await;
+    if !leave_taken_ports(topology, reporter)? {
+        return Err(error);
+    }
+    topology.save(state)?;
+    *fleet = Fleet::default();
+    start(topology, fleet)?;
+    wait_until_ready(topology, fleet, timeout).await
 }
 
 /// Makes the validators' homes, the genesis document and, last, the topology.
@@ -406,6 +436,33 @@ fn remove_files(files: &[PathBuf]) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::tests::script;
+
+    #[tokio::test]
+    async fn validators_that_find_a_port_taken_are_started_on_others() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let state = StateDirectory::open(&directory.path().join("state"), false).expect("opened");
+        let mut topology = Topology::choose(2).expect("chosen");
+        for place in &topology.validators {
+            fs::create_dir(Topology::home(&state, place)).expect("made");
+        }
+        topology.save(&state).expect("saved");
+        // Whether this test is quicker or yet another process, the port is taken now.
+        let taken = topology.validators[1].network_port;
+        let _listener = std::net::TcpListener::bind(("127.0.0.1", taken));
+        let body = format!("grep -q tcp/{taken} \"$3/config.toml\" && exit 1; cat");
+        let node = script(directory.path(), &body);
+        let binaries = Binaries { wallet: node.clone(), testnet: node.clone(), node };
+        let (mut fleet, reporter) = (Fleet::default(), Reporter { json: true });
+        let timeout = Duration::from_secs(1);
+        let started = start_all(&mut topology, &state, &binaries, &mut fleet, reporter, timeout).await;
+        // Such validators are never ready, and they run.
+        let error = started.expect_err("it takes no transactions").to_string();
+        assert!(error.contains("validator-1 is not ready after 1 s"), "{error}");
+        assert_eq!((fleet.processes().len(), fleet.running()), (2, 2));
+        assert!(topology.validators.iter().all(|place| place.network_port != taken && place.api_port != taken));
+        assert_eq!(Topology::load(&state).expect("readable"), Some(topology));
+    }
 
     #[test]
     fn words_are_quoted_for_the_shell() {
