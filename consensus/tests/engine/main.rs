@@ -6,6 +6,7 @@ mod catch_up;
 mod faults;
 mod fed;
 mod network;
+mod node;
 mod progress;
 mod restart;
 mod retention;

@@ -1,6 +1,7 @@
 //! Scenarios in which attacks on the design succeed when one of its rules is taken out. Each is run with the rule and without.
 
-use crate::network::{Disk, Network, committee, secret_key};
+use crate::network::{Network, committee, secret_key};
+use crate::node::Disk;
 use crate::progress::{common_commit, run_under_load};
 use bytes::Bytes;
 use farthing_consensus::committee::Committee;
