@@ -2,13 +2,16 @@
 //!
 //! Work is taken in turn from those it comes from: each validator's vertices, the API's clients, and the full nodes that forward
 //! transactions ([`turns`]). So a validator that fills its vertices with garbage, or clients that send bad signatures, delay
-//! themselves.
+//! themselves. Vertices come first, four batches of them before one of submissions: what is in them is executed once it is checked, and
+//! holds up all that comes after it; what clients bring only adds to it.
 //!
-//! A batch is as many waiting submissions of one source as make one, or the payloads whose turns come next. What still needs a check
-//! after a look at the remembered verdicts ([`verdicts`]) is checked in one equation, over keys that are decoded already if their
-//! accounts signed lately ([`crate::key_cache`]). A batch of submissions that fails is bisected. Payloads are good or bad as a
-//! whole: those of a failing batch are checked one by one, and an author of a bad one is [`suspect`](Suspects) for a while,
-//! so that it cannot spoil everybody's batches.
+//! A batch is as many waiting submissions of one source as make one, or the payloads whose turns come next. A large one costs half as much
+//! for each signature as a small one. So small ones are checked one after the other, one of payloads and one of submissions at a time,
+//! while more gathers; a further thread begins only with a whole batch. What still needs a check after a look at the remembered verdicts
+//! ([`verdicts`]) is checked in one equation, over keys that are decoded already if their accounts signed lately
+//! ([`crate::key_cache`]). A batch of submissions that fails is bisected. Payloads are good or bad as a whole: those of a failing
+//! batch are checked one by one, and an author of a bad one is [`suspect`](Suspects) for a while, so that it cannot spoil
+//! everybody's batches.
 
 mod suspects;
 #[cfg(test)]
@@ -43,6 +46,9 @@ const BATCH_TRANSACTIONS: usize = 1_024;
 /// Bytes of payloads that are checked as one batch, about: whole payloads are taken until there are this many. Some two
 /// thousand plain transfers.
 const BATCH_PAYLOAD_BYTES: usize = 384 * 1_024;
+
+/// So many batches of payloads come before submissions that wait.
+const PASSED_OVER_MAX: u32 = 4;
 
 /// The result of a check: each transaction verified, or why not, in order.
 pub type Checked = Vec<Result<VerifiedTransaction, SignatureError>>;
@@ -80,11 +86,25 @@ struct Shared {
     pushed: Condvar,
 }
 
+#[derive(Default)]
 struct State {
     /// Vertices are bounded by those that consensus holds: each is checked once.
     work: Turns<Work>,
     suspects: Suspects,
+    payloads: Load,
+    submissions: Load,
+    /// Batches of payloads since the last batch of submissions that were begun in its place.
+    passed_over: u32,
     ended: bool,
+}
+
+/// How much work of a kind there is.
+#[derive(Default)]
+struct Load {
+    /// What waits: bytes of payloads, or transactions of submissions.
+    waiting: usize,
+    /// How many threads are at such work.
+    threads: usize,
 }
 
 enum Work {
@@ -96,8 +116,10 @@ enum Work {
 enum Turn {
     /// Vertices whose payloads are checked as one batch.
     Vertices(Vec<VerifiedVertex>),
-    /// The first submission of a batch.
-    Submission(Source, Submission),
+    /// The vertex of a suspect.
+    Suspect(VerifiedVertex),
+    /// Submissions of one source that are checked as one batch.
+    Submissions(Vec<Submission>),
 }
 
 struct Submission {
@@ -125,7 +147,7 @@ impl Verifier {
             outcomes,
             verdicts: Verdicts::new(VERDICTS_MIN),
             keys: KeyCache::new(KEYS_MAX),
-            state: Mutex::new(State { work: Turns::new(), suspects: Suspects::default(), ended: false }),
+            state: Mutex::default(),
             pushed: Condvar::new(),
         });
         let mut verifier = Verifier { shared: shared.clone(), threads: Vec::new() };
@@ -142,16 +164,14 @@ impl Verifier {
     /// Has the payload of a vertex checked.
     pub fn check_vertex(&self, vertex: VerifiedVertex) {
         let source = Source::Validator(vertex.author());
-        self.shared.lock().work.push(source, Work::Vertex(vertex));
-        self.shared.pushed.notify_one();
+        self.shared.push(&mut self.shared.lock(), source, Work::Vertex(vertex));
     }
 
     /// Has transactions checked that a full node forwarded. What waits is bounded by the network, which hands over one request of
     /// a full node at a time.
     pub fn check_forwarded(&self, from: Peer, transactions: Vec<SignedTransaction>) {
         let submission = Submission { transactions, reply: Reply::Follower(from) };
-        self.shared.lock().work.push(Source::Followers, Work::Submission(submission));
-        self.shared.pushed.notify_one();
+        self.shared.push(&mut self.shared.lock(), Source::Followers, Work::Submission(submission));
     }
 
     /// The way in for submissions.
@@ -165,7 +185,7 @@ impl Drop for Verifier {
         let mut state = self.shared.lock();
         state.ended = true;
         // Whoever waits for an answer learns that none will come.
-        state.work = Turns::new();
+        state.work = Turns::default();
         drop(state);
         self.shared.pushed.notify_all();
         for thread in self.threads.drain(..) {
@@ -193,10 +213,15 @@ impl Shared {
         if state.ended || state.work.len(Source::Clients) >= SUBMISSIONS_MAX {
             return Err(Busy);
         }
-        state.work.push(Source::Clients, Work::Submission(submission));
-        drop(state);
-        self.pushed.notify_one();
+        self.push(&mut state, Source::Clients, Work::Submission(submission));
         Ok(())
+    }
+
+    fn push(&self, state: &mut State, source: Source, work: Work) {
+        state.push(source, work);
+        if state.may_begin(source) {
+            self.pushed.notify_one();
+        }
     }
 
     /// The next turn's work; none once the pool is dropped.
@@ -206,11 +231,14 @@ impl Shared {
             if state.ended {
                 return None;
             }
-            match state.work.pop() {
-                Some((_, Work::Vertex(first))) => return Some(Turn::Vertices(state.with_next_vertices(first))),
-                Some((source, Work::Submission(first))) => return Some(Turn::Submission(source, first)),
-                None => state = self.pushed.wait(state).expect("nothing panics while it holds this lock"),
+            if let Some(turn) = state.begin() {
+                // What could not begin when it was pushed may now be for another thread.
+                if state.work.sources().any(|source| state.may_begin(source)) {
+                    self.pushed.notify_one();
+                }
+                return Some(turn);
             }
+            state = self.pushed.wait(state).expect("nothing panics while it holds this lock");
         }
     }
 
@@ -220,23 +248,84 @@ impl Shared {
 }
 
 impl State {
+    fn push(&mut self, source: Source, work: Work) {
+        match &work {
+            Work::Vertex(vertex) => self.payloads.waiting += vertex.payload().len(),
+            Work::Submission(submission) => self.submissions.waiting += submission.transactions.len(),
+        }
+        self.work.push(source, work);
+    }
+
+    /// Whether a thread may begin with what waits of a source: if no other one is at work of that kind, or if there is a batch of it.
+    fn may_begin(&self, source: Source) -> bool {
+        let (load, batch) = match source {
+            Source::Validator(_) => (&self.payloads, BATCH_PAYLOAD_BYTES),
+            Source::Clients | Source::Followers => (&self.submissions, BATCH_TRANSACTIONS),
+        };
+        load.threads == 0 || load.waiting >= batch
+    }
+
+    /// The work of the next source that may begin, with what makes one batch with it. Payloads come first, but for submissions that
+    /// were passed over often enough.
+    fn begin(&mut self) -> Option<Turn> {
+        let next = |is_payload: bool| {
+            let mut sources = self.work.sources();
+            sources.find(|source| matches!(source, Source::Validator(_)) == is_payload && self.may_begin(*source))
+        };
+        let source = match (next(true), next(false)) {
+            (Some(payload), Some(_)) if self.passed_over < PASSED_OVER_MAX => {
+                self.passed_over += 1;
+                payload
+            }
+            (_, Some(submission)) => {
+                self.passed_over = 0;
+                submission
+            }
+            (payload, None) => payload?,
+        };
+        let (_, first) = self.work.pop_if(|next, _| next == source).expect("it has work");
+        Some(match first {
+            Work::Vertex(first) => self.begin_vertices(first),
+            Work::Submission(first) => self.begin_submissions(source, first),
+        })
+    }
+
     /// A vertex with those whose turns come next, as far as they make one batch.
-    fn with_next_vertices(&mut self, first: VerifiedVertex) -> Vec<VerifiedVertex> {
-        let State { work, suspects, .. } = self;
+    fn begin_vertices(&mut self, first: VerifiedVertex) -> Turn {
         let mut bytes = first.payload().len();
-        let is_alone = suspects.take(first.author());
+        self.payloads.waiting -= bytes;
+        if self.suspects.take(first.author()) {
+            return Turn::Suspect(first);
+        }
         let mut vertices = vec![first];
         let goes_along = |bytes: usize, work: &Work| match work {
             Work::Vertex(vertex) => {
-                bytes + vertex.payload().len() <= BATCH_PAYLOAD_BYTES && !suspects.contains(vertex.author())
+                bytes + vertex.payload().len() <= BATCH_PAYLOAD_BYTES && !self.suspects.contains(vertex.author())
             }
             Work::Submission(_) => false,
         };
-        while !is_alone && let Some((_, Work::Vertex(next))) = work.pop_if(|_, next| goes_along(bytes, next)) {
+        while let Some((_, Work::Vertex(next))) = self.work.pop_if(|_, next| goes_along(bytes, next)) {
+            self.payloads.waiting -= next.payload().len();
             bytes += next.payload().len();
             vertices.push(next);
         }
-        vertices
+        self.payloads.threads += 1;
+        Turn::Vertices(vertices)
+    }
+
+    /// A submission with others of the same source, until they make one batch.
+    fn begin_submissions(&mut self, source: Source, first: Submission) -> Turn {
+        let mut count = first.transactions.len();
+        let mut submissions = vec![first];
+        while count < BATCH_TRANSACTIONS
+            && let Some((_, Work::Submission(next))) = self.work.pop_if(|next, _| next == source)
+        {
+            count += next.transactions.len();
+            submissions.push(next);
+        }
+        self.submissions.waiting -= count;
+        self.submissions.threads += 1;
+        Turn::Submissions(submissions)
     }
 }
 
@@ -249,8 +338,16 @@ impl Worker {
     fn run(mut self) {
         while let Some(turn) = self.shared.next() {
             match turn {
-                Turn::Vertices(vertices) => self.check_vertices(vertices),
-                Turn::Submission(source, submission) => self.check_submissions(source, submission),
+                Turn::Vertices(vertices) => {
+                    self.check_vertices(vertices);
+                    self.shared.lock().payloads.threads -= 1;
+                }
+                // Nobody waits for it.
+                Turn::Suspect(vertex) => self.check_vertices(vec![vertex]),
+                Turn::Submissions(submissions) => {
+                    self.check_submissions(submissions);
+                    self.shared.lock().submissions.threads -= 1;
+                }
             }
         }
     }
@@ -288,15 +385,11 @@ impl Worker {
         let _ = self.shared.outcomes.send(Outcome::Payload(vertex.reference(), verdict));
     }
 
-    /// Checks a submission together with others of the same source that wait.
-    fn check_submissions(&mut self, source: Source, first: Submission) {
-        let mut all = first.transactions;
-        let mut replies = vec![(all.len(), first.reply)];
-        while all.len() < BATCH_TRANSACTIONS
-            && let Some(Work::Submission(next)) = self.shared.lock().work.pop_more(source)
-        {
-            replies.push((next.transactions.len(), next.reply));
-            all.extend(next.transactions);
+    fn check_submissions(&mut self, submissions: Vec<Submission>) {
+        let (mut all, mut replies) = (Vec::new(), Vec::new());
+        for Submission { transactions, reply } in submissions {
+            replies.push((transactions.len(), reply));
+            all.extend(transactions);
         }
         let mut checked = self.check(all).into_iter();
         for (count, reply) in replies {

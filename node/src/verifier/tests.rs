@@ -58,8 +58,8 @@ fn payload_verdict(outcome: Option<Outcome>) -> (Author, bool) {
 
 #[test]
 fn sources_have_their_turns() {
-    let mut turns = Turns::new();
-    assert_eq!(turns.pop(), None);
+    let mut turns = Turns::default();
+    assert_eq!(turns.pop_if(|_, _| true), None);
     for work in 0..5 {
         turns.push(Source::Validator(3), work);
     }
@@ -68,24 +68,92 @@ fn sources_have_their_turns() {
     turns.push(Source::Validator(0), 20);
     assert_eq!((turns.len(Source::Validator(3)), turns.len(Source::Followers)), (5, 0));
     let mut order = Vec::new();
-    while let Some((_, work)) = turns.pop() {
+    while let Some((_, work)) = turns.pop_if(|_, _| true) {
         order.push(work);
     }
     assert_eq!(order, [0, 10, 20, 1, 11, 2, 3, 4]);
 
-    // Taking more in one turn leaves no turn behind for nothing.
+    // Who is passed over keeps the turn, and taking more in one turn leaves no turn behind for nothing.
+    turns.push(Source::Validator(0), 5);
     for work in 0..3 {
         turns.push(Source::Clients, work);
     }
-    assert_eq!(turns.pop(), Some((Source::Clients, 0)));
-    assert_eq!(turns.pop_more(Source::Clients), Some(1));
-    assert_eq!(turns.pop_more(Source::Clients), Some(2));
-    assert_eq!(turns.pop_more(Source::Clients), None);
-    assert_eq!(turns.pop(), None);
-    turns.push(Source::Clients, 3);
-    assert_eq!(turns.pop_if(|source, work| source != Source::Clients || *work != 3), None);
-    assert_eq!(turns.pop_if(|source, work| source == Source::Clients && *work == 3), Some((Source::Clients, 3)));
-    assert_eq!(turns.pop_if(|_, _| true), None);
+    let of_clients = |source, _: &i32| source == Source::Clients;
+    assert_eq!(turns.pop_if(of_clients), Some((Source::Clients, 0)));
+    assert_eq!(turns.sources().collect::<Vec<_>>(), [Source::Validator(0), Source::Clients]);
+    assert_eq!(turns.pop_if(of_clients), Some((Source::Clients, 1)));
+    assert_eq!(turns.pop_if(|source, work| of_clients(source, work) && *work != 2), None);
+    assert_eq!(turns.pop_if(of_clients), Some((Source::Clients, 2)));
+    assert_eq!(turns.pop_if(of_clients), None);
+    assert_eq!(turns.pop_if(|_, _| true), Some((Source::Validator(0), 5)));
+    assert_eq!(turns.sources().count(), 0);
+}
+
+/// What a thread took: the authors of vertices, or how many submissions.
+fn taken(turn: Option<Turn>) -> (Vec<Author>, usize) {
+    match turn {
+        Some(Turn::Vertices(vertices)) => (vertices.iter().map(VerifiedVertex::author).collect(), 0),
+        Some(Turn::Suspect(vertex)) => (vec![vertex.author()], 0),
+        Some(Turn::Submissions(submissions)) => (vec![], submissions.len()),
+        None => (vec![], 0),
+    }
+}
+
+#[test]
+fn small_batches_of_a_kind_come_one_after_the_other_while_more_gathers() {
+    let mut state = State::default();
+    let (small, large) = (encoded(1, 1, 100), encoded(1, 1, 1_300));
+    let push_vertex = |state: &mut State, author, payload: &Vec<u8>| {
+        state.push(Source::Validator(author), Work::Vertex(vertex(author, payload.clone())));
+    };
+    let push_submission = |state: &mut State, source, count| {
+        let (reply, _) = oneshot::channel();
+        let submission = Submission { transactions: transfers(2, 1, count), reply: Reply::Client(reply) };
+        state.push(source, Work::Submission(submission));
+    };
+    push_vertex(&mut state, 0, &small);
+    assert_eq!(taken(state.begin()), (vec![0], 0));
+    // A batch of payloads is being checked: the next ones gather until they make another, and nobody else waits for that.
+    push_vertex(&mut state, 1, &small);
+    push_submission(&mut state, Source::Clients, 10);
+    push_vertex(&mut state, 2, &large);
+    assert!(!state.may_begin(Source::Validator(1)));
+    assert_eq!(taken(state.begin()), (vec![], 1));
+    assert_eq!(taken(state.begin()), (vec![], 0));
+    push_vertex(&mut state, 0, &large);
+    assert_eq!(taken(state.begin()), (vec![1, 2], 0), "some four hundred thousand bytes: of them what is one batch");
+    assert_eq!(taken(state.begin()), (vec![], 0));
+    state.payloads.threads = 0;
+    assert_eq!(taken(state.begin()), (vec![0], 0));
+    assert_eq!((state.payloads.waiting, state.submissions.waiting), (0, 0));
+
+    // Submissions of clients and full nodes share that rule, and no batch.
+    push_submission(&mut state, Source::Clients, 500);
+    push_submission(&mut state, Source::Clients, 500);
+    assert_eq!(taken(state.begin()), (vec![], 0));
+    push_submission(&mut state, Source::Followers, 24);
+    assert_eq!(taken(state.begin()), (vec![], 2));
+    assert_eq!(taken(state.begin()), (vec![], 0));
+    state.submissions.threads = 0;
+    assert_eq!(taken(state.begin()), (vec![], 1));
+
+    // Suspects are checked alone, and nobody waits for them.
+    state.payloads.threads = 0;
+    state.suspects.add(3);
+    push_vertex(&mut state, 3, &small);
+    push_vertex(&mut state, 0, &small);
+    assert_eq!(taken(state.begin()), (vec![3], 0));
+    assert_eq!(taken(state.begin()), (vec![0], 0));
+    assert_eq!(state.payloads.threads, 1);
+
+    // Four batches of payloads come before one of submissions.
+    state.submissions.threads = 0;
+    push_submission(&mut state, Source::Clients, 1);
+    for batch in 0..5 {
+        state.payloads.threads = 0;
+        push_vertex(&mut state, 0, &small);
+        assert_eq!(taken(state.begin()), if batch == 4 { (vec![], 1) } else { (vec![0], 0) }, "{batch}");
+    }
 }
 
 #[test]

@@ -19,15 +19,17 @@ pub(super) enum Source {
 pub(super) struct Turns<T> {
     /// None of them is empty.
     queues: BTreeMap<Source, VecDeque<T>>,
-    /// The sources that have a queue, each once, in the order of their turns.
+    /// The sources that have a queue, each once, in the order of their turns. As many as there are validators, and two.
     turns: VecDeque<Source>,
 }
 
-impl<T> Turns<T> {
-    pub(super) fn new() -> Turns<T> {
+impl<T> Default for Turns<T> {
+    fn default() -> Turns<T> {
         Turns { queues: BTreeMap::new(), turns: VecDeque::new() }
     }
+}
 
+impl<T> Turns<T> {
     /// Adds work at the end of its source's queue.
     pub(super) fn push(&mut self, source: Source, work: T) {
         let queue = self.queues.entry(source).or_default();
@@ -37,9 +39,11 @@ impl<T> Turns<T> {
         queue.push_back(work);
     }
 
-    /// The work of the next source whose turn it is.
-    pub(super) fn pop(&mut self) -> Option<(Source, T)> {
-        let source = self.turns.pop_front()?;
+    /// The work of the first source in turn whose next work is wanted. Those passed over keep their turns.
+    pub(super) fn pop_if(&mut self, wanted: impl Fn(Source, &T) -> bool) -> Option<(Source, T)> {
+        let is_wanted = |source: &Source| wanted(*source, self.queues[source].front().expect("no queue is empty"));
+        let turn = self.turns.iter().position(is_wanted)?;
+        let source = self.turns.remove(turn).expect("it was just found");
         let work = self.take(source);
         if self.queues.contains_key(&source) {
             self.turns.push_back(source);
@@ -47,23 +51,9 @@ impl<T> Turns<T> {
         Some((source, work))
     }
 
-    /// The work of the next source whose turn it is, if `wanted` wants it.
-    pub(super) fn pop_if(&mut self, wanted: impl FnOnce(Source, &T) -> bool) -> Option<(Source, T)> {
-        let source = *self.turns.front()?;
-        let next = self.queues[&source].front().expect("no queue is empty");
-        if wanted(source, next) { self.pop() } else { None }
-    }
-
-    /// More work of a source that has just had its turn, if it has any.
-    pub(super) fn pop_more(&mut self, source: Source) -> Option<T> {
-        if !self.queues.contains_key(&source) {
-            return None;
-        }
-        let work = self.take(source);
-        if !self.queues.contains_key(&source) {
-            self.turns.retain(|waiting| *waiting != source);
-        }
-        Some(work)
+    /// The sources that have work, in the order of their turns.
+    pub(super) fn sources(&self) -> impl Iterator<Item = Source> {
+        self.turns.iter().copied()
     }
 
     /// How much work of a source waits.
