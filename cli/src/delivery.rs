@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::journal::Entry;
 use crate::network::{Network, Node, NodeError, failure_of, unreachable_error};
 use farthing_client::{
-    Client, ClientError, DroppedReason, ProblemCode, SubmitQuery, TransactionState, TransactionStatus, Wait,
+    Client, ClientError, DroppedReason, Problem, ProblemCode, SubmitQuery, TransactionState, TransactionStatus, Wait,
 };
 use farthing_core::keys::PublicKey;
 use farthing_core::transaction::Authority;
@@ -273,7 +273,13 @@ pub async fn find_out(network: &Network, entry: &Entry) -> Result<Finding, Error
                 return Ok(Finding::Settled(Box::new(again)));
             }
             if over {
-                return Ok(Finding::NonceUsed);
+                return Ok(match ask_all(network, entry).await? {
+                    Some(known) => {
+                        note_block(network, &known);
+                        Finding::Settled(Box::new(known))
+                    }
+                    None => Finding::NonceUsed,
+                });
             }
             return Ok(Finding::Open { why: "its number was used, and the node does not know by what yet".into() });
         }
@@ -282,7 +288,10 @@ pub async fn find_out(network: &Network, entry: &Entry) -> Result<Finding, Error
     let query = SubmitQuery { wait: Wait::Accepted, timeout_ms: None };
     let sent = network.ask(async |client| submit(client, entry, query).await).await?;
     Ok(match sent.status {
-        status if status.is_settled() => Finding::Settled(Box::new(sent)),
+        status if status.is_settled() => {
+            note_block(network, &sent);
+            Finding::Settled(Box::new(sent))
+        }
         TransactionState::Pending => Finding::Open { why: "sent again".into() },
         _ => Finding::Open { why: sent.detail.unwrap_or_else(|| "no node takes it now".into()) },
     })
@@ -294,6 +303,19 @@ async fn ask(network: &Network, entry: &Entry) -> Result<TransactionStatus, Erro
     let answer = network.first_answer(async |client| client.transaction(&id).await).await?;
     let asked = answer.or_else(|error| unknown(id, error))?;
     Ok(if asked.id == id { asked } else { TransactionStatus::new(id, TransactionState::Unknown) })
+}
+
+/// What became of a payment, if any node knows: one that began later, or keeps less, may not.
+async fn ask_all(network: &Network, entry: &Entry) -> Result<Option<TransactionStatus>, Error> {
+    let id = entry.id;
+    let settled = async |client: &Client| {
+        let status = client.transaction(&id).await?;
+        let knows = status.id == id && status.status.is_settled();
+        let unknown = || Problem::new(ProblemCode::NoSuchTransaction, "it does not know the transaction");
+        if knows { Ok(status) } else { Err(ClientError::Problem(unknown())) }
+    };
+    let answer = network.first_answer(settled).await?;
+    Ok(answer.map(Some).or_else(|error| unknown(id, error).map(|_| None))?)
 }
 
 fn unknown(

@@ -14,6 +14,10 @@ use farthing_core::hash::ChainHash;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
+/// A node that lacks more blocks than this, and says that it answers for the newest state, is believed: some other node must have named
+/// a height that there is not. A payment of a moment ago lies within a few blocks.
+const OWN_HEIGHT_AHEAD_MAX: u64 = 10_000;
+
 /// A network, and the nodes through which the wallet sees it.
 #[derive(Debug)]
 pub struct Network {
@@ -97,7 +101,8 @@ impl Network {
                 ),
             )));
         }
-        let is_current = status.ready && status.height >= self.own_height.get();
+        let missing = self.own_height.get().saturating_sub(status.height);
+        let is_current = status.ready && (missing == 0 || missing > OWN_HEIGHT_AHEAD_MAX);
         node.standing.set(Some(if is_current { Standing::Current } else { Standing::Behind }));
         Ok(())
     }
@@ -106,6 +111,9 @@ impl Network {
     pub fn saw_own_payment(&self, height: u64) {
         if height <= self.own_height.replace(self.own_height.get().max(height)) {
             return;
+        }
+        for node in &self.nodes {
+            node.standing.set(None);
         }
         // Only a hint: without it, or with an older one, a node that is behind may be asked.
         let folder = self.own_height_file.parent().expect("it stands in a folder");
@@ -153,14 +161,14 @@ impl Network {
                 answer => return Ok(answer),
             }
         }
-        // That none knows is an answer, too.
-        match failures.iter().position(|(_, error)| another_may_know(error)) {
-            Some(known) => Ok(Err(failures.swap_remove(known).1)),
-            None => {
-                let failures: Vec<_> = failures.iter().map(|(node, error)| failure_of(node, error)).collect();
-                Err(unreachable_error(&failures))
-            }
+        // That none knows is an answer, too; what was pruned is known at least.
+        let said = |code| failures.iter().position(|(_, error)| error.code() == Some(code));
+        let known = UNKNOWN_HERE.into_iter().find_map(said);
+        if let Some(known) = known {
+            return Ok(Err(failures.swap_remove(known).1));
         }
+        let failures: Vec<_> = failures.iter().map(|(node, error)| failure_of(node, error)).collect();
+        Err(unreachable_error(&failures))
     }
 }
 
@@ -168,9 +176,12 @@ fn another_may_say_more(error: &ClientError) -> bool {
     error.another_may_answer() || another_may_know(error)
 }
 
-/// Whether a node says that it has no such thing, where others may have it: pending transactions and old blocks.
+/// What a node answers that has no such thing, where others may have it, such as pending transactions and old blocks. What says most
+/// comes first.
+const UNKNOWN_HERE: [ProblemCode; 3] = [ProblemCode::Pruned, ProblemCode::NotKept, ProblemCode::NoSuchTransaction];
+
 fn another_may_know(error: &ClientError) -> bool {
-    matches!(error.code(), Some(ProblemCode::NoSuchTransaction | ProblemCode::Pruned | ProblemCode::NotKept))
+    error.code().is_some_and(|code| UNKNOWN_HERE.contains(&code))
 }
 
 /// The height in a file; 0 if there is none.

@@ -245,6 +245,36 @@ fn the_next_command_sends_a_payment_again_that_no_node_has() {
 }
 
 #[test]
+fn of_a_payment_that_is_long_over_every_node_is_asked() {
+    let (young, old) = (Node::start(), Node::start());
+    let wallet = Wallet::on(&[&young.url, &old.url]);
+    young.set_then(Behaviour::Busy);
+    old.set_then(Behaviour::Hold);
+    wallet.run(&["send", &text(2), "1 FAR", "--timeout", "1"]).fails(6, &["not known"]);
+    old.execute_held();
+    // The first node began later: it knows that the nonce was used, and not by what.
+    {
+        let mut ledger = young.ledger.lock().unwrap();
+        ledger.nonces.push(1);
+        ledger.timestamp_ms = u64::MAX;
+    }
+    assert_eq!(wallet.json(&["pending"]).1["payments"][0]["status"], "executed");
+    assert_eq!(wallet.open_payments(), [""; 0]);
+}
+
+#[test]
+fn a_height_that_no_block_has_does_not_make_nodes_suspicious_for_ever() {
+    let (honest, liar) = (Node::start(), Node::start());
+    let wallet = Wallet::on(&[&honest.url, &liar.url]);
+    wallet.run(&["send", &text(2), "1 FAR"]).ok();
+    let heights = wallet.journal().parent().unwrap().parent().unwrap().parent().unwrap().join("heights");
+    let file = std::fs::read_dir(heights).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "1");
+    std::fs::write(&file, u64::MAX.to_string()).unwrap();
+    assert!(wallet.run(&["balance"]).ok().contains("4 FAR"), "the first node is asked");
+}
+
+#[test]
 fn a_payment_that_can_never_execute_any_more_is_not_sent_again() {
     let (node, wallet) = setting();
     node.set_then(Behaviour::LoseRequest);

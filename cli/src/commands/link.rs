@@ -12,7 +12,9 @@ use crate::journal::Entry;
 use crate::network::Network;
 use crate::order::{Desk, has_account};
 use crate::{output, prompt};
-use farthing_client::{PaymentLink, PaymentLinkError, ProblemCode, TransactionState, Wait, transfer, validity_ms};
+use farthing_client::{
+    DroppedReason, PaymentLink, PaymentLinkError, ProblemCode, TransactionState, Wait, transfer, validity_ms,
+};
 use farthing_core::address::Address;
 use farthing_core::amount::Amount;
 use farthing_core::keys::SecretKey;
@@ -142,6 +144,11 @@ async fn claim(context: &Context, network: &Network, link: &str, to: Option<&str
                 ErrorCode::Rejected,
                 format!("rejected: {}; nothing was claimed", super::explain(code)),
             ));
+        }
+        _ if status.reason == Some(DroppedReason::NonceUsed) => {
+            let message =
+                "the link was claimed meanwhile, perhaps by an earlier claim of yours: see `farthing history`";
+            return Err(Error::new(ErrorCode::Dropped, message));
         }
         _ => {
             let detail = status.detail.unwrap_or_else(|| "no node took the claim".into());

@@ -318,7 +318,7 @@ impl State {
         let mut count = first.transactions.len();
         let mut submissions = vec![first];
         while count < BATCH_TRANSACTIONS
-            && let Some((_, Work::Submission(next))) = self.work.pop_if(|next, _| next == source)
+            && let Some(Work::Submission(next)) = self.work.pop_more(source)
         {
             count += next.transactions.len();
             submissions.push(next);

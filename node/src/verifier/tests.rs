@@ -81,9 +81,10 @@ fn sources_have_their_turns() {
     let of_clients = |source, _: &i32| source == Source::Clients;
     assert_eq!(turns.pop_if(of_clients), Some((Source::Clients, 0)));
     assert_eq!(turns.sources().collect::<Vec<_>>(), [Source::Validator(0), Source::Clients]);
-    assert_eq!(turns.pop_if(of_clients), Some((Source::Clients, 1)));
+    assert_eq!(turns.pop_more(Source::Clients), Some(1));
     assert_eq!(turns.pop_if(|source, work| of_clients(source, work) && *work != 2), None);
-    assert_eq!(turns.pop_if(of_clients), Some((Source::Clients, 2)));
+    assert_eq!(turns.pop_more(Source::Clients), Some(2));
+    assert_eq!(turns.pop_more(Source::Clients), None);
     assert_eq!(turns.pop_if(of_clients), None);
     assert_eq!(turns.pop_if(|_, _| true), Some((Source::Validator(0), 5)));
     assert_eq!(turns.sources().count(), 0);

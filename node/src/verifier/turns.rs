@@ -51,6 +51,18 @@ impl<T> Turns<T> {
         Some((source, work))
     }
 
+    /// More work of a source that has just had its turn, if it has any.
+    pub(super) fn pop_more(&mut self, source: Source) -> Option<T> {
+        if !self.queues.contains_key(&source) {
+            return None;
+        }
+        let work = self.take(source);
+        if !self.queues.contains_key(&source) {
+            self.turns.retain(|waiting| *waiting != source);
+        }
+        Some(work)
+    }
+
     /// The sources that have work, in the order of their turns.
     pub(super) fn sources(&self) -> impl Iterator<Item = Source> {
         self.turns.iter().copied()
