@@ -264,8 +264,8 @@ fn of_a_payment_that_is_long_over_every_node_is_asked() {
 
 #[test]
 fn a_height_that_no_block_has_does_not_make_nodes_suspicious_for_ever() {
-    let (honest, liar) = (Node::start(), Node::start());
-    let wallet = Wallet::on(&[&honest.url, &liar.url]);
+    let (first, second) = (Node::start(), Node::start());
+    let wallet = Wallet::on(&[&first.url, &second.url]);
     wallet.run(&["send", &text(2), "1 FAR"]).ok();
     let heights = wallet.journal().parent().unwrap().parent().unwrap().parent().unwrap().join("heights");
     let file = std::fs::read_dir(heights).unwrap().next().unwrap().unwrap().path();
